@@ -1,0 +1,94 @@
+import type { Confidence, Site } from '../errors.ts'
+import type { HeldBy, ProcessFact } from '../inspect/facts.ts'
+
+/** A frame after source maps; `site.path` is relative to the project root. */
+export interface Frame {
+  /** Function name, `<anonymous>` when it has none, `<module>` for a module body. */
+  fn: string
+  site: Site
+  /** Text of the source line, trimmed; absent when the file could not be read. */
+  source?: string
+  locals?: Record<string, string>
+  /** True for the user's code: not `node:`, `node_modules` or harrow. */
+  user: boolean
+}
+
+/** A suspended function after source maps. */
+export interface AwaitFrame extends Frame {
+  id: number
+  /** Ids of those that wait for it. */
+  awaitedBy: number[]
+  /** Label of the test or hook that it belongs to; null: left by an earlier test, or nobody's. */
+  owner: string | null
+  heldBy: HeldBy[]
+  /** False when only the definition of the function is known, not the line of the `await`. */
+  exact: boolean
+}
+
+export type Phase = 'start' | 'collect' | 'hook' | 'test' | 'teardown' | 'after-tests'
+
+/** Everything that a class may look at. Collected elsewhere; nothing in it is judged. */
+export interface HangFacts {
+  /** Titles from the outermost suite to the test; null when no test was running. */
+  test: string[] | null
+  /** Other tests that ran at the same time in the same worker. */
+  concurrent: string[][]
+  file: Site
+  phase: Phase
+  /** `beforeAll`, `afterEach`, ...; null outside hooks. */
+  hook: string | null
+  limitMs: number
+  waitedMs: number
+  /** ISO 8601. */
+  at: string
+  pool: string
+  pid: number
+  /** vitest's pool id of the worker. */
+  worker: number
+  run: string
+  node: string
+  platform: string
+  /** `blocked`: the thread did not answer; `idle`: it did. */
+  loop: 'blocked' | 'idle'
+  sync: { frames: Frame[]; second: Frame[]; microtasks: 'turning' | 'still' | 'unknown' } | null
+  crumb: { call: string; detail: string; sinceMs: number; frames: Frame[] } | null
+  /** Sentences from /proc about the thread, most telling first. */
+  kernel: string[]
+  /** Suspended functions of the heap, those of the hung test and the others; null when no snapshot was taken. */
+  awaits: AwaitFrame[] | null
+  /** The label in `AwaitFrame.owner` that means "this test or hook". */
+  owner: string | null
+  /** Result of the trace re-run; null when none was made. */
+  lost: { proven: boolean; created: Frame[]; awaited: Frame[]; note?: string } | null
+  fakeTimers: { on: boolean; pending: number; installed: Frame[] } | null
+  /** Types from `process.getActiveResourcesInfo()` with their counts; null when not taken. */
+  resources: Record<string, number> | null
+  processes: ProcessFact[]
+  /** What could not be had and why. */
+  missing: string[]
+  /** How long it took to take the evidence. */
+  tookMs: number
+}
+
+/** What a class says of a hang. */
+export interface Verdict {
+  class: string
+  variant?: string
+  confidence: Confidence
+  /** One sentence: who waits, for what, why it cannot come. */
+  diagnosis: string
+  culprit?: Site
+  holder?: Site
+  evidence: string[]
+  hint?: string
+  /** Other classes that would also fit, when the confidence is `guess`. */
+  alsoConsidered?: string[]
+  /** Frames for the error's stack, innermost first. */
+  stack: Frame[]
+}
+
+/** One hang class: `judge` looks at the facts and answers with a verdict or nothing. One small file per class. */
+export interface HangClass {
+  readonly name: string
+  judge(facts: HangFacts): Verdict | undefined
+}

@@ -1,0 +1,113 @@
+/**
+ * Facts about one Node process or thread, as taken: positions are those of the code that runs (generated code),
+ * nothing is judged yet. Everything here is plain data that survives `structuredClone` and JSON.
+ */
+
+/** A position in running code; `url` as V8 knows the script (a path, a `file:` URL or a `node:` name), 1-based. */
+export interface Position {
+  url: string
+  line: number
+  column: number
+}
+
+/** One frame of a stack, before source maps. */
+export interface RawFrame {
+  /** Function name, '' when anonymous. */
+  fn: string
+  at: Position | null
+  /** Rendered locals (at most 8, 120 characters each, no getter was run), arguments first. */
+  locals?: Record<string, string>
+}
+
+/** The stack of a thread that was running JavaScript. */
+export interface SyncStack {
+  /** Innermost first. */
+  frames: RawFrame[]
+  /** A second sample some milliseconds later; an empty list when it could not be taken. */
+  second: RawFrame[]
+  /**
+   * Did a microtask queued at the first sample run before the second? `turning`: promise jobs (or `nextTick`) keep
+   * the loop away; `still`: one synchronous call does; `unknown`: could not be tested.
+   */
+  microtasks: 'turning' | 'still' | 'unknown'
+}
+
+/** What keeps the awaited promise alive: the path from a named owner down to the promise, e.g. `Server._events.close`. */
+export interface HeldBy {
+  /** Class of the named owner: `Timeout`, `Server`, `Worker`, `FSWatcher`, `Lock`, ... */
+  owner: string
+  /** Readable path from the owner to the awaited promise, e.g. `Server._events.close`. */
+  path: string
+  /** Event name, when the path goes through an emitter's listener table. */
+  event?: string
+  /** True when the path goes through a fake clock's timer table (`@sinonjs/fake-timers`). */
+  fakeClock?: boolean
+}
+
+/** A suspended async function, async generator or module body. */
+export interface SuspendedFunction {
+  /** Heap object id; stable for the life of the process once a snapshot was taken. */
+  id: number
+  /** Function name, '' for an arrow function. */
+  fn: string
+  /** Script url, '' when unknown. */
+  script: string
+  /** True when the script is the user's code: not `node:`, not `node_modules`, not harrow's. */
+  user: boolean
+  /** Where the function is defined. */
+  definedAt: Position | null
+  /** Position of the very `await` (or `yield`); null when it was not resolved (budget). */
+  at: Position | null
+  locals?: Record<string, string>
+  /** Ids of the suspended functions that wait for this one. */
+  awaitedBy: number[]
+  /** Label of the section that (transitively) awaits it, see `OwnerRule`; null when nothing of ours awaits it. */
+  owner: string | null
+  /** For a leaf: who holds the promise that it awaits. Empty when nobody was found. */
+  heldBy: HeldBy[]
+}
+
+/** Result of looking at an idle thread's heap. */
+export interface AsyncFacts {
+  /** User functions first, then the others that lie between or below them. */
+  suspended: SuspendedFunction[]
+  /** Nodes in the snapshot. */
+  nodes: number
+  tookMs: number
+  /** What was left out and why, one sentence each. */
+  notes: string[]
+}
+
+/** A synchronous call that a thread entered and has not left (see `breadcrumbs.ts`). */
+export interface Breadcrumb {
+  /** `child_process.execFileSync`, `fs.readFileSync`, `Atomics.wait`. */
+  call: string
+  /** First arguments, shortened and redacted: a command line, a path. */
+  detail: string
+  /** Wall clock, milliseconds since the epoch. */
+  since: number
+  /** Call site, innermost first. */
+  frames: RawFrame[]
+}
+
+/** A promise that was collected while pending, seen in trace mode (see `promise-trace.ts`). */
+export interface LostPromise {
+  /** Where the promise was made, innermost first. */
+  created: RawFrame[]
+  /** Where it was awaited, innermost first. */
+  awaited: RawFrame[]
+}
+
+/** A line of the process table. */
+export interface ProcessFact {
+  pid: number
+  ppid: number
+  /** One letter as in /proc/pid/stat: R S D Z T t I. */
+  state: string
+  wchan: string | null
+  cpuPercent?: number
+  rssBytes?: number
+  ageMs?: number
+  /** Command line, shortened. */
+  command: string
+}
