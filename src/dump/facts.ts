@@ -8,6 +8,8 @@ export interface Frame {
   site: Site
   /** Text of the source line, trimmed; absent when the file could not be read. */
   source?: string
+  /** Text of the line below, trimmed, when the statement of `source` goes on there. */
+  next?: string
   locals?: Record<string, string>
   /** True for the user's code: not `node:`, `node_modules` or harrow. */
   user: boolean
@@ -37,6 +39,8 @@ export interface HangFacts {
   phase: Phase
   /** `beforeAll`, `afterEach`, ...; null outside hooks. */
   hook: string | null
+  /** Is the hung test or hook an async function? Absent when that is not known. A `plain` one leaves no suspended function. */
+  body?: 'async' | 'plain'
   limitMs: number
   waitedMs: number
   /** ISO 8601. */

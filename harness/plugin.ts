@@ -1,0 +1,108 @@
+import type { TestProject, Vitest } from 'vitest/node'
+import { HangReporter } from '../reporters/hang-reporter.ts'
+import { checkCompat, type PoolOptions, type PoolWorker, type StockPool } from './compat.ts'
+import { type HarrowOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import type { Limits } from './pool/deadlines.ts'
+import { SupervisedWorker } from './pool/supervised-worker.ts'
+import { Run } from './run.ts'
+import { isOwnScript } from './user-code.ts'
+
+/** The part of a vite plugin that harrow uses, so that no type of vite's is needed at this edge. */
+export interface HarrowPlugin {
+  name: 'harrow'
+  configureVitest(context: { vitest: Vitest; project: TestProject }): Promise<void>
+}
+
+const STATE = Symbol.for('harrow.runs')
+
+/** Runs by resolved config: a watch-mode restart keeps the Vitest object and makes a new config. */
+function runOf(vitest: Vitest, options: ResolvedOptions): { run: Run; fresh: boolean } {
+  const holder = vitest as unknown as Record<symbol, WeakMap<object, Run> | undefined>
+  holder[STATE] ??= new WeakMap()
+  const runs = holder[STATE]
+  const known = runs.get(vitest.config)
+  if (known) return { run: known, fresh: false }
+  const run = new Run(vitest, options)
+  runs.set(vitest.config, run)
+  return { run, fresh: true }
+}
+
+/**
+ * The vitest plugin: every hang of the suite is named, dumped to a file and ended, and the run goes on.
+ *
+ * It wraps the pool that the user chose (`forks` or `threads`), whether chosen in the config, per project or by
+ * `--pool`. vm pools and browser mode are left alone with one line that says so. `HARROW=off` in the environment
+ * switches it off.
+ *
+ * @param options limits and folders, all with defaults
+ * @throws UsageError for an unknown, wrong or contradictory option, before any test runs
+ * @example
+ * ```ts
+ * // vitest.config.ts
+ * import { defineConfig } from 'vitest/config'
+ * import { harrow } from 'harrow/vitest'
+ *
+ * export default defineConfig({ plugins: [harrow()] })
+ * ```
+ */
+export function harrow(options?: HarrowOptions): HarrowPlugin {
+  const resolved = resolveOptions(options)
+  return {
+    name: 'harrow',
+    async configureVitest({ vitest, project }) {
+      if (process.env.HARROW === 'off') return
+      const { run, fresh } = runOf(vitest, resolved)
+      const reporter = fresh ? new HangReporter(run) : undefined
+      if (reporter) vitest.config.reporters.unshift(reporter as never)
+      const covered = await wrapPool(vitest, project, resolved, run)
+      project.provide('harrow' as never, { run: run.id, covered: covered === undefined } as never)
+      if (covered !== undefined) run.note(covered)
+    },
+  }
+}
+
+/** @returns undefined when the pool is supervised, else one sentence that says what is not covered */
+async function wrapPool(vitest: Vitest, project: TestProject, options: ResolvedOptions, run: Run): Promise<string | undefined> {
+  const { config } = project
+  const where = project.name ? ` of project "${project.name}"` : ''
+  if (options.hang === null) return undefined
+  if (config.browser?.enabled) return `browser mode${where} is not supervised: hangs there are ended by vitest's own limits only`
+  const pool: string = config.pool
+  if (pool === 'typescript') return undefined
+  if (pool !== 'forks' && pool !== 'threads') {
+    return `pool "${pool}"${where} is not supervised (forks and threads are): a blocked loop there still hangs the run`
+  }
+  const missing = await checkCompat(vitest)
+  if (missing) return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`
+  hideOwnFrames(config)
+  if (vitest.config !== config) hideOwnFrames(vitest.config)
+  const name = `harrow-${pool}`
+  config.pool = name as never
+  config.poolRunner = {
+    name,
+    createPoolWorker: (given: PoolOptions): PoolWorker => new SupervisedWorker(pool as StockPool, name, given, run, limitsOf(options.hang!, config)),
+  } as never
+  return undefined
+}
+
+const hidden = new WeakSet<object>()
+
+/** The frames of harrow that stand between vitest and a test have no place in the stacks that users read. */
+function hideOwnFrames(config: TestProject['config']): void {
+  if (hidden.has(config)) return
+  hidden.add(config)
+  const { onStackTrace } = config
+  config.onStackTrace = (error, frame) => (isOwnScript(frame.file) ? false : onStackTrace?.(error, frame))
+}
+
+function limitsOf(hang: NonNullable<ResolvedOptions['hang']>, config: TestProject['config']): Limits {
+  return {
+    grace: hang.grace,
+    blocked: hang.blocked,
+    collect: hang.collect,
+    start: hang.start,
+    stop: hang.stop ?? config.teardownTimeout ?? 10_000,
+    teardown: hang.teardown ?? (config.hookTimeout > 0 ? config.hookTimeout : hang.untimed),
+    untimed: hang.untimed,
+  }
+}

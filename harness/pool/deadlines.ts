@@ -1,0 +1,64 @@
+/** Decides whether a worker is overdue. Pure: state and clock in, verdict out. */
+import type { Section, WorkerState } from '../protocol.ts'
+
+/** Limits of one project, in milliseconds. */
+export interface Limits {
+  grace: number
+  blocked: number
+  collect: number
+  start: number
+  stop: number
+  teardown: number
+  untimed: number
+}
+
+/** What the supervisor is waiting for. */
+export type Stage = 'start' | 'run' | 'stop'
+
+export interface Overdue {
+  /** `blocked`: the worker does not answer; `idle`: it answers, but what it does should have ended. */
+  loop: 'blocked' | 'idle'
+  /** The bounded section that ran over, if it was one. */
+  section: Section | null
+  limitMs: number
+  waitedMs: number
+}
+
+export interface Clock {
+  /** Now, milliseconds since the epoch. */
+  now: number
+  /** How long the worker has been silent while the main process itself was not busy. */
+  silentMs: number
+  /** When the present stage began. */
+  stageSince: number
+}
+
+/** A worker counts as not answering after this silence; below it a long tick of the loop is normal. */
+export const SILENCE_MS = 600
+
+export function findOverdue(stage: Stage, state: WorkerState | undefined, clock: Clock, limits: Limits): Overdue | undefined {
+  const { now } = clock
+  const blocked = clock.silentMs >= SILENCE_MS
+  const loop = blocked ? 'blocked' : 'idle'
+  const over = (since: number, limitMs: number, section: Section | null = null, grace = 0): Overdue | undefined =>
+    now - since > limitMs + grace ? { loop, section, limitMs, waitedMs: now - since } : undefined
+
+  if (stage === 'start') return over(clock.stageSince, limits.start)
+  if (stage === 'stop') return over(clock.stageSince, limits.stop, null, limits.grace)
+  // Not even the tracker answered yet: module loading of vitest itself, its environment, or a setup file.
+  if (!state) return over(clock.stageSince, limits.collect)
+
+  const inside = (section: Section): boolean => section.timeout > 0 && Number.isFinite(section.timeout)
+  for (const section of state.sections) {
+    if (!inside(section)) continue
+    const found = over(section.start, section.timeout, section, limits.grace)
+    if (found) return found
+  }
+  if (state.sections.some(inside)) return undefined
+
+  const since = Math.max(state.at, clock.stageSince)
+  if (state.phase === 'collect') return over(since, limits.collect)
+  if (blocked) return over(Math.max(since, now - clock.silentMs), limits.blocked)
+  if (state.phase === 'teardown') return over(since, limits.teardown, null, limits.grace)
+  return over(since, limits.untimed)
+}

@@ -1,0 +1,240 @@
+/** Takes the evidence of a hang: every step has a bound, and what could not be had is said. */
+import type { Phase } from '../../src/dump/facts.ts'
+import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
+import { attachThread } from '../../src/inspect/attach-thread.ts'
+import type { InspectorClient } from '../../src/inspect/client.ts'
+import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
+import { explainStuck } from '../../src/inspect/kernel-wait.ts'
+import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
+import { descendants, processFacts } from '../../src/process/tree.ts'
+import type { StockPool, TestProject } from '../compat.ts'
+import type { FinishedTest, FromWorker, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
+import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
+import type { Run } from '../run.ts'
+import { isUserScript } from '../user-code.ts'
+import { settled } from '../wait.ts'
+import { quietInspector } from './chatter.ts'
+import type { Overdue, Stage } from './deadlines.ts'
+import type { Patient } from './patient.ts'
+
+/** Who is watched. */
+export interface Context {
+  run: Run
+  project: TestProject
+  patient: Patient
+  base: StockPool
+  /** Files of the present request. */
+  files: string[]
+}
+
+/** Everything that was found, positions still those of the running code. */
+export interface Evidence {
+  context: Context
+  /** Absolute path of the test file; null at the start and stop of a worker. */
+  file: string | null
+  /** Task id of the hung test. */
+  test: string | null
+  /** Task id of the suite whose hook hangs. */
+  suite: string | null
+  hook: string | null
+  phase: Phase
+  /** Task ids of tests that ran at the same time. */
+  concurrent: string[]
+  limitMs: number
+  waitedMs: number
+  at: string
+  loop: 'blocked' | 'idle'
+  sync: SyncStack | null
+  crumb: Breadcrumb | null
+  kernel: string[]
+  self: SelfReport | null
+  lost: { proven: boolean; promise: LostPromise | null; note?: string } | null
+  /** Results that vitest may not have reported. */
+  finished: FinishedTest[]
+  processes: ProcessFact[]
+  missing: string[]
+  tookMs: number
+  /** The worker was ended; false for a plain timeout of vitest's. */
+  ended: boolean
+}
+
+/** A breadcrumb this old means that the thread is inside the call and not between two calls. */
+const CRUMB_MS = 250
+const ATTACH_MS = 1500
+/** A heap of the largest size that is dumped at all takes about this long (DESIGN.md). */
+const SELF_DUMP_MS = 20_000
+
+const PHASES: Record<WorkerPhase, Phase> = {
+  start: 'start',
+  collect: 'collect',
+  suite: 'test',
+  hook: 'hook',
+  test: 'test',
+  teardown: 'teardown',
+  between: 'after-tests',
+  stop: 'after-tests',
+}
+
+const epoch = (): number => performance.timeOrigin + performance.now()
+
+/** Evidence of a worker that is to be ended; `recovered` when it turned out to be moving again. */
+export async function collectEvidence(context: Context, stage: Stage, overdue: Overdue): Promise<Evidence | 'recovered'> {
+  const { patient } = context
+  const began = performance.now()
+  let state = patient.newestState()
+  const evidence: Evidence = {
+    ...blank(context, stage, state, overdue.section),
+    loop: overdue.loop,
+    limitMs: overdue.limitMs,
+    waitedMs: overdue.waitedMs,
+    ended: true,
+  }
+  const describe = (newer: WorkerState): void => {
+    state = newer
+    Object.assign(evidence, whose(context, stage, newer, overdue.section))
+    evidence.crumb = liveCrumb(newer)
+  }
+
+  if (overdue.loop === 'idle') {
+    const answer = await patient.ask('dump', null, SELF_DUMP_MS)
+    if (answer) {
+      describe(answer.state)
+      evidence.self = answer.report
+      evidence.missing.push(...answer.report.notes)
+    } else {
+      evidence.missing.push('the worker did not look at itself when it was asked')
+      evidence.loop = 'blocked'
+    }
+  }
+  if (evidence.loop === 'blocked') {
+    const pongBefore = patient.lastPong
+    if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
+      evidence.missing.push(`no JavaScript stack: the thread is inside ${evidence.crumb.call}`)
+    } else {
+      const seen = await stackOf(context, evidence.missing)
+      if (seen) {
+        evidence.sync = seen.stack
+        const snapshot = parseSnapshot(seen.state)
+        if (snapshot) {
+          describe(snapshot.state)
+          evidence.finished = snapshot.finished
+        }
+      }
+    }
+    if (!evidence.sync) {
+      if (patient.lastPong > pongBefore && stage === 'run') return 'recovered'
+      evidence.kernel = await explainStuck(patient.pid, patient.process ? undefined : (patient.tid ?? undefined))
+    }
+  }
+  evidence.processes = patient.process ? [...processFacts([patient.pid]), ...descendants(patient.pid)].slice(0, 40) : []
+  evidence.tookMs = performance.now() - began
+  return evidence
+}
+
+/** Evidence of a test or hook whose own limit passed while the worker was well: the worker took the dump itself. */
+export function evidenceOfTimeout(context: Context, message: FromWorker & { [MARK]: 'timeout' }): Evidence {
+  const { section, state, report } = message
+  return {
+    ...blank(context, 'run', state, section),
+    loop: 'idle',
+    limitMs: section.timeout,
+    waitedMs: state.sections.length > 0 ? epochOf(report, section) : section.timeout,
+    self: report,
+    missing: [...report.notes],
+    tookMs: report.tookMs,
+    ended: false,
+  }
+}
+
+/** The dump began when the limit passed. */
+const epochOf = (report: SelfReport, section: Section): number => Math.max(section.timeout, epoch() - report.tookMs - section.start)
+
+/** The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. */
+export function isAbsent(evidence: Evidence): boolean {
+  const suspended = evidence.self?.async?.suspended
+  if (evidence.loop !== 'idle' || !suspended) return false
+  if (evidence.phase === 'start' || evidence.phase === 'after-tests') return false
+  const owner = ownerOf(evidence)
+  return owner !== null && !suspended.some((f) => f.user && f.owner === owner)
+}
+
+/** The label that marks what hangs in the await graph. */
+export function ownerOf(evidence: Evidence): string | null {
+  if (evidence.test !== null) return testOwner(evidence.test)
+  if (evidence.phase === 'collect' && evidence.file) return collectOwner(evidence.file)
+  if (evidence.hook) return hookOwner(evidence.hook, evidence.suite)
+  return null
+}
+
+function blank(context: Context, stage: Stage, state: WorkerState | undefined, section: Section | null): Omit<Evidence, 'loop' | 'limitMs' | 'waitedMs' | 'ended'> {
+  return {
+    context,
+    ...whose(context, stage, state, section),
+    at: new Date().toISOString(),
+    sync: null,
+    crumb: state ? liveCrumb(state) : null,
+    kernel: [],
+    self: null,
+    lost: null,
+    finished: [],
+    processes: [],
+    missing: state ? [] : ['the worker left no state record: it hung before its tracker started'],
+    tookMs: 0,
+  }
+}
+
+function whose(context: Context, stage: Stage, state: WorkerState | undefined, section: Section | null) {
+  const file = stage === 'run' ? (state?.file ?? context.files[0] ?? null) : null
+  if (stage !== 'run') {
+    return { file, test: null, suite: null, hook: null, concurrent: [], phase: (stage === 'start' ? 'start' : 'after-tests') as Phase }
+  }
+  if (!state) return { file, test: null, suite: null, hook: null, concurrent: [], phase: 'collect' as Phase }
+  const running = state.running.map((r) => r.id)
+  const test = section ? section.test : running.length === 1 ? running[0]! : null
+  const hook = section ? section.hook : state.hook
+  const concurrent = running.filter((id) => id !== test)
+  const phase: Phase = section ? (section.hook ? 'hook' : 'test') : PHASES[state.phase]
+  return { file, test, suite: state.suite, hook, concurrent, phase }
+}
+
+function liveCrumb(state: WorkerState): Breadcrumb | null {
+  return state.crumb && epoch() - state.crumb.since > CRUMB_MS ? state.crumb : null
+}
+
+async function stackOf(context: Context, missing: string[]): Promise<{ stack: SyncStack; state: unknown } | undefined> {
+  const { patient } = context
+  let client: InspectorClient | undefined
+  try {
+    const fork = patient.process
+    if (fork?.pid !== undefined) {
+      if (fork.stderr) quietInspector(fork.stderr, context.project.vitest.logger.errorStream)
+      client = await attachProcess(fork.pid, {
+        ...(fork.stderr && { url: listenForInspectorUrl(fork.stderr) }),
+        deadlineMs: ATTACH_MS,
+      })
+    } else if (patient.thread) client = await attachThread(patient.thread.threadId)
+    else return undefined
+    const seen = await captureSyncStack(client, {
+      isUser: isUserScript,
+      stateExpression: `globalThis[Symbol.for('harrow.worker')]?.snapshot()`,
+    })
+    if (!seen) missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript within 1 s')
+    return seen
+  } catch (error) {
+    missing.push(`no JavaScript stack: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  } finally {
+    if (client) await settled(client.close(), 1000)
+  }
+}
+
+function parseSnapshot(value: unknown): { state: WorkerState; finished: FinishedTest[] } | undefined {
+  const text = typeof value === 'string' ? value : undefined
+  try {
+    const parsed = (text === undefined ? value : JSON.parse(text)) as { state?: WorkerState; finished?: FinishedTest[] } | null
+    if (!parsed?.state || !Array.isArray(parsed.state.running)) return undefined
+    return { state: parsed.state, finished: Array.isArray(parsed.finished) ? parsed.finished : [] }
+  } catch {
+    return undefined
+  }
+}

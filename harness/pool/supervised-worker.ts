@@ -1,0 +1,305 @@
+/**
+ * The pool worker that vitest talks to. Around a stock worker it watches for hangs, and when one is found it takes the
+ * evidence, ends the worker, speaks for it, and goes on with the rest of the file in a fresh one.
+ */
+import { EventEmitter } from 'node:events'
+import type { FileTask, MainRpc, PoolOptions, PoolWorker, RunContext, StockPool, Task } from '../compat.ts'
+import { fileTasks, mainRpc } from '../compat.ts'
+import type { FromWorker } from '../protocol.ts'
+import { MARK } from '../protocol.ts'
+import type { Hang, Run } from '../run.ts'
+import { type Limits, type Overdue, type Stage, findOverdue } from './deadlines.ts'
+import { collectEvidence, type Evidence, evidenceOfTimeout, isAbsent } from './evidence.ts'
+import { Patient } from './patient.ts'
+import { traceLost } from './shadow-run.ts'
+import { afterHang, RestFilter } from './speak.ts'
+
+/** Pings and looks at the limits so often. */
+const TICK_MS = 200
+
+interface VitestMessage {
+  __vitest_worker_request__?: true
+  __vitest_worker_response__?: true
+  type?: string
+  context?: RunContext & { pool?: string }
+  error?: unknown
+}
+
+export class SupervisedWorker implements PoolWorker {
+  readonly name: string
+  readonly cacheFs: boolean
+  readonly reportMemory = false
+
+  readonly #base: StockPool
+  readonly #options: PoolOptions
+  readonly #run: Run
+  readonly #limits: Limits
+  readonly #rpc: MainRpc
+  readonly #emitter = new EventEmitter()
+
+  #patient: Patient
+  #startMessage: VitestMessage | undefined
+  #runMessage: VitestMessage | undefined
+  #stage: Stage = 'start'
+  #stageSince = 0
+  #timer: NodeJS.Timeout | undefined
+  #lastTick = 0
+  #silentMs = 0
+  /** A hang is being dealt with: ticks pause. */
+  #busy = false
+  /** Work that must be done before vitest hears that the file is finished. */
+  #pending: Promise<unknown>[] = []
+  #absent: Evidence[] = []
+  #hangsInFile = 0
+  #filter: RestFilter | undefined
+
+  constructor(base: StockPool, name: string, options: PoolOptions, run: Run, limits: Limits) {
+    this.#base = base
+    this.name = name
+    this.cacheFs = base === 'forks'
+    this.#options = options
+    this.#run = run
+    this.#limits = limits
+    this.#rpc = mainRpc(options.project, this.cacheFs)
+    this.#emitter.setMaxListeners(0)
+    this.#patient = this.#makePatient(false)
+  }
+
+  // ---- what vitest calls
+
+  on(event: string, callback: (...args: unknown[]) => void): void {
+    this.#emitter.on(event, callback)
+  }
+
+  off(event: string, callback: (...args: unknown[]) => void): void {
+    this.#emitter.off(event, callback)
+  }
+
+  deserialize(data: unknown): unknown {
+    return data
+  }
+
+  async start(): Promise<void> {
+    await this.#patient.start()
+    this.#watch('start')
+  }
+
+  send(message: unknown): void {
+    const m = message as VitestMessage
+    if (m?.__vitest_worker_request__) {
+      if (m.type === 'start') {
+        // Code in the worker that asks for the pool's name gets the name of the pool that the user chose.
+        if (m.context) m.context.pool = this.#base
+        this.#startMessage = m
+      } else if (m.type === 'run' || m.type === 'collect') {
+        this.#runMessage = m
+        this.#hangsInFile = 0
+        this.#absent = []
+        this.#watch('run')
+      } else if (m.type === 'stop') {
+        if (this.#patient.dead || this.#patient.ending) {
+          queueMicrotask(() => this.#emit('message', { __vitest_worker_response__: true, type: 'stopped' }))
+          return
+        }
+        this.#watch('stop')
+      }
+    }
+    this.#patient.send(message)
+  }
+
+  async stop(): Promise<void> {
+    this.#unwatch()
+    await this.#run.retire(this.#patient)
+  }
+
+  // ---- the worker's side
+
+  #makePatient(trace: boolean): Patient {
+    return this.#run.patient(this.#base, this.#options, trace, {
+      message: (message) => this.#fromVitest(message),
+      report: (message) => this.#fromTracker(message),
+      error: (error) => this.#emit('error', error),
+      exit: (code, signal) => this.#exited(code, signal),
+    })
+  }
+
+  #emit(event: string, ...args: unknown[]): void {
+    this.#emitter.emit(event, ...args)
+  }
+
+  #fromVitest(message: unknown): void {
+    const m = message as VitestMessage
+    if (m?.__vitest_worker_response__) {
+      if (m.type === 'started') {
+        this.#unwatch()
+        if (this.#filter) return this.#filter.started()
+      } else if (m.type === 'testfileFinished') {
+        this.#unwatch()
+        void this.#fileFinished(message)
+        return
+      } else if (m.type === 'stopped') this.#unwatch()
+      return this.#emit('message', message)
+    }
+    const passed = this.#filter ? this.#filter.fromWorker(message) : message
+    if (passed !== undefined) this.#emit('message', passed)
+  }
+
+  async #fileFinished(message: unknown): Promise<void> {
+    try {
+      const absent = this.#absent.splice(0)
+      await Promise.all(this.#pending.splice(0))
+      for (const evidence of absent) await this.#reportLost(evidence)
+      await this.#filter?.finished(this.#rpc)
+    } catch (error) {
+      this.#run.internal(error)
+    }
+    this.#filter = undefined
+    this.#emit('message', message)
+  }
+
+  #exited(code: number | null, signal: string | null): void {
+    this.#unwatch()
+    this.#run.workerDied(this.#patient, this.#files(), code, signal)
+    this.#emit('exit', code, signal)
+  }
+
+  /** A limit of vitest's own passed; the worker goes on, the dump is there. */
+  #fromTracker(message: FromWorker): void {
+    if (message[MARK] !== 'timeout') return
+    // Taking the dump held the worker for a moment: that is no silence of its own.
+    this.#silentMs = 0
+    const evidence = evidenceOfTimeout(this.#context(), message)
+    if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
+    else this.#pending.push(this.#run.report(evidence).catch((error) => this.#run.internal(error)))
+  }
+
+  // ---- watching
+
+  #watch(stage: Stage): void {
+    this.#unwatch()
+    this.#stage = stage
+    this.#stageSince = wallClock()
+    this.#lastTick = performance.now()
+    this.#silentMs = 0
+    this.#patient.lastPong = performance.now()
+    if (stage !== 'stop') this.#patient.state = undefined
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#timer.unref()
+  }
+
+  #unwatch(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    const elapsed = now - this.#lastTick
+    this.#lastTick = now
+    if (this.#busy) return
+    const patient = this.#patient
+    // A tick that came late says that the main process was busy or stopped: that time is not the worker's silence.
+    const fair = Math.min(elapsed, 2 * TICK_MS)
+    this.#silentMs = now - patient.lastPong < elapsed + 50 ? 0 : this.#silentMs + fair
+    patient.ping()
+    const state = patient.newestState()
+    const clock = { now: wallClock(), silentMs: this.#silentMs, stageSince: this.#stageSince }
+    const overdue = findOverdue(this.#stage, state, clock, this.#limits)
+    if (overdue) void this.#hang(overdue)
+  }
+
+  #files(): string[] {
+    return (this.#runMessage?.context?.files ?? []).map((file) => file.filepath)
+  }
+
+  #context() {
+    return { run: this.#run, project: this.#options.project, patient: this.#patient, base: this.#base, files: this.#files() }
+  }
+
+  // ---- after the limit
+
+  async #hang(overdue: Overdue): Promise<void> {
+    this.#busy = true
+    const stage = this.#stage
+    const patient = this.#patient
+    try {
+      const evidence = await collectEvidence(this.#context(), stage, overdue)
+      if (evidence === 'recovered' || patient !== this.#patient || patient.dead) return
+      this.#unwatch()
+      const children = patient.children()
+      if (!(await patient.kill())) {
+        await this.#run.endChildren(patient, children)
+        if (!(await patient.kill())) this.#run.abandoned(patient)
+      }
+      await this.#run.endChildren(patient, children)
+      let hang: Hang
+      if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun' && stage === 'run') hang = await this.#traced(evidence)
+      else hang = await this.#run.report(evidence)
+      await this.#goOn(stage, hang)
+    } catch (error) {
+      this.#run.internal(error)
+      await patient.kill()
+      this.#emit('exit', null, 'SIGKILL')
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  async #goOn(stage: Stage, hang: Hang): Promise<void> {
+    if (stage === 'start') {
+      return this.#emit('message', { __vitest_worker_response__: true, type: 'started', error: hang.error })
+    }
+    if (stage === 'stop') {
+      return this.#emit('message', { __vitest_worker_response__: true, type: 'stopped', error: hang.error })
+    }
+    const context = this.#runMessage!.context!
+    this.#hangsInFile++
+    const mayRerun = this.#run.options.hang!.rerunRest && this.#hangsInFile < this.#run.options.hang!.maxPerFile && !this.#run.cancelled
+    const rest = await afterHang({ project: this.#options.project, rpc: this.#rpc, context, hang, mayRerun, earlier: this.#filter })
+    await Promise.all(this.#pending.splice(0))
+    for (const evidence of this.#absent.splice(0)) await this.#reportLost(evidence)
+    if (!rest) {
+      await this.#filter?.finished(this.#rpc)
+      this.#filter = undefined
+      return this.#emit('message', { __vitest_worker_response__: true, type: 'testfileFinished' })
+    }
+    await this.#rerun(rest)
+  }
+
+  async #rerun(filter: RestFilter): Promise<void> {
+    this.#filter = filter
+    filter.reply = (message) => this.#patient.send(message)
+    this.#patient = this.#makePatient(false)
+    await this.#patient.start()
+    this.#watch('start')
+    const started = filter.whenStarted()
+    this.#patient.send(this.#startMessage)
+    await started
+    this.#watch('run')
+    this.#patient.send({ ...this.#runMessage, context: { ...this.#runMessage!.context, files: filter.files } })
+  }
+
+  /** Runs the test once more alone with promises traced, then reports. */
+  async #traced(evidence: Evidence): Promise<Hang> {
+    const lost = await traceLost({
+      evidence,
+      limits: this.#limits,
+      rpc: this.#rpc,
+      startMessage: this.#startMessage!,
+      runMessage: this.#runMessage!,
+      patient: (events) => this.#run.patient(this.#base, this.#options, true, events),
+      retire: (patient) => this.#run.retire(patient),
+      files: (path): FileTask[] => fileTasks(this.#options.project, path),
+    })
+    return this.#run.report({ ...evidence, lost })
+  }
+
+  async #reportLost(evidence: Evidence): Promise<void> {
+    await this.#traced(evidence)
+  }
+}
+
+/** Milliseconds since the epoch on the monotonic clock, as the worker's side tells the time. */
+const wallClock = (): number => performance.timeOrigin + performance.now()
+
+export type { Task }

@@ -1,0 +1,108 @@
+/** What the main process and a worker tell each other beside vitest's own messages. */
+import type { AsyncFacts, Breadcrumb, LostPromise, RawFrame } from '../src/inspect/facts.ts'
+
+/** Marks a message as ours; vitest ignores messages without its own marks on both sides. */
+export const MARK = '__harrow__'
+
+/** Where the worker's code is. */
+export type WorkerPhase = 'start' | 'collect' | 'suite' | 'hook' | 'test' | 'teardown' | 'between' | 'stop'
+
+/** A stretch of code with a limit of vitest's own: a test body or a hook. Times in milliseconds since the epoch. */
+export interface Section {
+  /** Task id of the test, null for hooks of suites. */
+  test: string | null
+  /** `beforeAll`, `afterEach`, ...; null for a test body. */
+  hook: string | null
+  start: number
+  /** Milliseconds. */
+  timeout: number
+}
+
+/** A test between its first hook and the end of its fixtures. */
+export interface RunningTest {
+  id: string
+  start: number
+}
+
+/** The state of a worker: the answer to a ping, and the content of the state record. */
+export interface WorkerState {
+  /** Grows with every transition. */
+  seq: number
+  /** Time of the last transition, milliseconds since the epoch. */
+  at: number
+  phase: WorkerPhase
+  /** Path of the test file. */
+  file: string | null
+  /** Task id of the suite whose `beforeAll` or `afterAll` runs. */
+  suite: string | null
+  hook: string | null
+  running: RunningTest[]
+  sections: Section[]
+  crumb: Breadcrumb | null
+}
+
+/** Ids and results of tests that finished and that vitest may not have reported yet. */
+export type FinishedTest = [id: string, result: unknown, meta: unknown]
+
+export interface FakeTimerFact {
+  on: boolean
+  pending: number
+  installed: RawFrame[]
+}
+
+/** What a worker found when it looked at itself. */
+export interface SelfReport {
+  async: AsyncFacts | null
+  /** Label of the section that the report is about, as in `SuspendedFunction.owner`. */
+  owner: string | null
+  fakeTimers: FakeTimerFact | null
+  resources: Record<string, number> | null
+  /** Why something is missing. */
+  notes: string[]
+  tookMs: number
+}
+
+export type ToWorker =
+  | { [MARK]: 'ping'; n: number }
+  | { [MARK]: 'dump'; n: number; owner: string | null }
+  | { [MARK]: 'trace-check'; n: number }
+
+export type FromWorker =
+  | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }
+  | { [MARK]: 'pong'; n: number; state: WorkerState }
+  /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
+  | { [MARK]: 'timeout'; section: Section; state: WorkerState; report: SelfReport }
+  | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
+  | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean }
+  | { [MARK]: 'trace-state'; n: number; lost: LostPromise[]; body: boolean }
+
+/** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
+export interface WorkerConfig {
+  /** File URL of vitest's own entry for this kind of worker. */
+  entry: string
+  /** File URL of vitest's index module. */
+  vitest: string
+  /** Path of the state record; null when it could not be made. */
+  record: string | null
+  /** True: trace promises, tell the first lost one. */
+  trace: boolean
+  /** At most so many dumps of overdue tests and hooks per worker. */
+  maxDumps: number
+  redact: string[]
+}
+
+export const WORKER_ENV = 'HARROW_WORKER'
+/** Marks every process of a run: `HARROW_SESSION=<run id>`. */
+export const SESSION_ENV = 'HARROW_SESSION'
+/** Marks every process below one worker: `HARROW_MEMBER=<run id>.<n>`. */
+export const MEMBER_ENV = 'HARROW_MEMBER'
+
+/** Prefix of the labels that the marker function `harrowOwner` carries. */
+export const OWNER_PREFIX = 'harrow:'
+export const testOwner = (id: string): string => `${OWNER_PREFIX}test:${id}`
+export const hookOwner = (hook: string, suite: string | null): string => `${OWNER_PREFIX}hook:${hook}:${suite ?? ''}`
+export const collectOwner = (file: string): string => `${OWNER_PREFIX}collect:${file}`
+
+export function isOurs(message: unknown): message is Record<typeof MARK, string> {
+  return typeof message === 'object' && message !== null && MARK in message
+}

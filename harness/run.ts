@@ -1,0 +1,364 @@
+/**
+ * What one vitest run knows of its hangs: workers and their folder, the run record, the way from evidence to a report.
+ * One per resolved vitest config; it lives in the main process.
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { isAbsolute, join, relative, resolve } from 'node:path'
+import { buildRecord } from '../src/dump/build-record.ts'
+import { classify } from '../src/dump/classify.ts'
+import type { Frame, HangFacts, Verdict } from '../src/dump/facts.ts'
+import { type OrphanEntry, RunRecord } from '../src/dump/run-record.ts'
+import { createMapper, type Mapper } from '../src/dump/source-map.ts'
+import { writeDump } from '../src/dump/write.ts'
+import type { RawFrame } from '../src/inspect/facts.ts'
+import { isRunning, type ProcessIdentity } from '../src/process/identity.ts'
+import { endMembers, endMembersSync } from '../src/reap/end.ts'
+import { findMembers } from '../src/reap/members.ts'
+import { type PoolOptions, type SerializedError, type StockPool, type Task, taskById, titles, transformMap, type Vitest } from './compat.ts'
+import type { ResolvedOptions } from './options.ts'
+import { type Evidence, ownerOf } from './pool/evidence.ts'
+import { Patient, type PatientEvents } from './pool/patient.ts'
+import { SESSION_ENV } from './protocol.ts'
+import { testLine } from './test-line.ts'
+import { isUserScript } from './user-code.ts'
+import { settled } from './wait.ts'
+
+/** One hang, diagnosed. */
+export interface Hang {
+  evidence: Evidence
+  facts: HangFacts
+  verdict: Verdict
+  /** For the results of a worker that was ended. */
+  error: SerializedError
+  /** Paths relative to the root; absent when the dump could not be written. */
+  dump: { txt: string; json: string } | null
+  dumpError: string | null
+  /** What goes into `task.meta.harrow.hang`. */
+  summary: { class: string; confidence: string; diagnosis: string; dump: string | null }
+}
+
+/** What the reporters hear. */
+export interface RunListener {
+  hang(hang: Hang): void
+  orphans(orphans: OrphanEntry[]): void
+  note(text: string): void
+}
+
+const PATIENTS_STOP_MS = 8000
+
+export class Run {
+  readonly id = randomUUID().slice(0, 8)
+  readonly options: ResolvedOptions
+  readonly vitest: Vitest
+  readonly root: string
+  readonly hangs: Hang[] = []
+  readonly orphans: OrphanEntry[] = []
+  readonly record: RunRecord
+  /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
+  cancelled = false
+
+  readonly #listeners = new Set<RunListener>()
+  readonly #patients = new Set<Patient>()
+  readonly #temp: string | null
+  readonly #abandoned: Patient[] = []
+  #numbers = 0
+  #dumps = 0
+  #said = new Set<string>()
+  #closed = false
+
+  constructor(vitest: Vitest, options: ResolvedOptions) {
+    this.vitest = vitest
+    this.options = options
+    this.root = vitest.config.root
+    this.record = new RunRecord({ run: this.id, backend: process.env.HARROW_BACKEND ?? 'spawn', strength: 'basic' })
+    this.#temp = this.#makeTemp()
+    process.once('exit', this.#onExit)
+    vitest.onCancel(() => {
+      this.cancelled = true
+    })
+    vitest.onClose(() => this.close())
+  }
+
+  /** A run starts; in watch mode each run has a record of its own. */
+  begin(): void {
+    if (this.hangs.length === 0 && this.orphans.length === 0) return
+    this.hangs.length = 0
+    this.orphans.length = 0
+    this.record.restart()
+  }
+
+  listen(listener: RunListener): void {
+    this.#listeners.add(listener)
+  }
+
+  /** Says something once. */
+  note(text: string): void {
+    if (this.#said.has(text)) return
+    this.#said.add(text)
+    for (const listener of this.#listeners) listener.note(text)
+  }
+
+  /** An error of harrow's own must not end the run of the user's tests; it is said and counts as an error of the run. */
+  internal(error: unknown): void {
+    this.note(`harrow failed while it dealt with a hang (a bug in harrow: please report it): ${error instanceof Error ? error.stack : String(error)}`)
+    process.exitCode ||= 1
+  }
+
+  #makeTemp(): string | null {
+    try {
+      return mkdtempSync(join(tmpdir(), `harrow-${this.id}-`))
+    } catch (error) {
+      queueMicrotask(() =>
+        this.note(`no state records: ${message(error)}. A test that blocks in a system call will be named less exactly.`),
+      )
+      return null
+    }
+  }
+
+  // ---- workers
+
+  patient(base: StockPool, pool: PoolOptions, trace: boolean, events: PatientEvents): Patient {
+    const number = ++this.#numbers
+    const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
+    const patient = new Patient({ base, pool, run: this.id, number, record, trace, redact: this.options.redact }, events)
+    this.#patients.add(patient)
+    return patient
+  }
+
+  /** Stops a worker the way vitest does, and ends what it left behind. */
+  async retire(patient: Patient): Promise<void> {
+    const children = patient.dead && !patient.process ? [] : patient.children()
+    if (!patient.dead || patient.process) {
+      const stopped = patient.ending ? Promise.resolve(patient.kill()) : patient.inner.stop().then(() => true)
+      // The stock worker waits for the end of its output, which a left child that shares the pipe never gives.
+      const quick = await settled(stopped, 1500)
+      if (quick === undefined) {
+        await this.endChildren(patient, children.length > 0 ? children : this.#members(patient))
+        if ((await settled(stopped, 3000)) === undefined) {
+          patient.process?.stdout?.destroy()
+          patient.process?.stderr?.destroy()
+          await settled(stopped, 1000)
+        }
+      }
+    }
+    patient.dead = true
+    await this.endChildren(patient, children)
+    this.#patients.delete(patient)
+  }
+
+  #members(patient: Patient): ProcessIdentity[] {
+    return findMembers({ tag: { name: 'HARROW_MEMBER', value: patient.tag } }).members.filter((m) => m.pid !== patient.pid)
+  }
+
+  /** Ends processes that outlived the worker that started them, and reports them. */
+  async endChildren(patient: Patient, children: ProcessIdentity[]): Promise<void> {
+    const left = children.filter((child) => isRunning(child))
+    if (left.length === 0) return
+    const { members } = findMembers({ tag: { name: 'HARROW_MEMBER', value: patient.tag }, also: left })
+    await this.#end(members.filter((m) => m.pid !== patient.pid), patient)
+  }
+
+  async #end(ids: ProcessIdentity[], patient: Patient | null): Promise<void> {
+    if (ids.length === 0) return
+    const result = await endMembers(ids)
+    const file = patient?.state?.file ?? null
+    const found = result.ended.map((p): OrphanEntry => {
+      const who = file ? `${this.#relative(file)} left` : 'a test left'
+      return {
+        file: file ? this.#relative(file) : '',
+        test: null,
+        class: 'orphan-process',
+        pid: p.pid,
+        command: p.command,
+        action: p.signal,
+        diagnosis: `${who} process ${p.pid} behind (${p.command}); it was ended with ${p.signal}`,
+      }
+    })
+    // A worker that was ended because it hung takes its children with it: those are part of the hang, not a finding.
+    if (!patient?.ending) {
+      this.orphans.push(...found)
+      for (const entry of found) this.record.addOrphan(entry)
+      for (const listener of this.#listeners) listener.orphans(found)
+    }
+    for (const p of result.left) this.note(`process ${p.pid} (${p.command}) could not be ended`)
+  }
+
+  abandoned(patient: Patient): void {
+    this.#abandoned.push(patient)
+    this.note('a worker thread is stuck in a system call and cannot be ended; vitest will be ended with SIGKILL when the run is over (use --pool forks to avoid this)')
+  }
+
+  workerDied(patient: Patient, files: string[], code: number | null, signal: string | null): void {
+    const state = patient.state
+    const running = state?.running.map((r) => taskById(this.vitest, r.id)).filter((t) => t !== undefined) ?? []
+    if (running.length === 0) return
+    const how = signal ? `was ended by ${signal}` : `exited with code ${code}`
+    const names = running.map((t) => titles(t).join(' > ')).join('", "')
+    this.note(`the worker of ${files.map((f) => this.#relative(f)).join(', ')} ${how} while "${names}" ran; the results of that file after its last report are lost`)
+  }
+
+  // ---- from evidence to a report
+
+  async report(evidence: Evidence): Promise<Hang> {
+    const facts = this.#facts(evidence)
+    const verdict = classify(facts)
+    const record = buildRecord(facts, verdict)
+    const dir = resolve(this.root, this.options.dumpDir)
+    const name = facts.test?.join(' ') ?? facts.hook ?? facts.phase
+    const written = writeDump(dir, { file: facts.file.path, test: name, pid: facts.pid, n: ++this.#dumps }, record)
+    const dump = 'error' in written ? null : { txt: this.#relative(written.txt), json: this.#relative(written.json) }
+    const dumpError = 'error' in written ? written.error : null
+    const hang: Hang = {
+      evidence,
+      facts,
+      verdict,
+      dump,
+      dumpError,
+      error: hangError(facts, verdict, dump?.txt ?? null, this.root),
+      summary: { class: verdict.class, confidence: verdict.confidence, diagnosis: verdict.diagnosis, dump: dump?.txt ?? null },
+    }
+    this.hangs.push(hang)
+    this.record.addHang({
+      file: facts.file.path,
+      test: facts.test,
+      hook: facts.hook,
+      phase: facts.phase,
+      class: verdict.class,
+      confidence: verdict.confidence,
+      diagnosis: verdict.diagnosis,
+      ...(verdict.culprit && { culprit: verdict.culprit }),
+      ...(verdict.holder && { holder: verdict.holder }),
+      waitedMs: Math.round(facts.waitedMs),
+      dump: dump?.json ?? null,
+    })
+    for (const listener of this.#listeners) listener.hang(hang)
+    return hang
+  }
+
+  #relative(path: string): string {
+    const r = relative(this.root, path)
+    return r.startsWith('..') || isAbsolute(r) ? path : r.replaceAll('\\', '/')
+  }
+
+  #facts(evidence: Evidence): HangFacts {
+    const { context, self } = evidence
+    const mapper = createMapper((path) => transformMap(context.project, path), this.root)
+    const frames = (raw: RawFrame[] | undefined): Frame[] => (raw ?? []).map((frame) => mapFrame(mapper, frame))
+    const task = this.#task(evidence, frames(evidence.sync?.frames))
+    const file = evidence.file ?? context.files[0] ?? null
+    const line = task?.location?.line ?? (task && file ? testLine(file, task.name) : undefined) ?? 1
+    const suite = !task && evidence.hook && evidence.suite ? taskById(this.vitest, evidence.suite) : undefined
+    const chain = task ? titles(task) : suite ? titles(suite) : []
+    const crumb = evidence.crumb
+    return {
+      test: chain.length > 0 ? chain : null,
+      concurrent: evidence.concurrent.filter((id) => id !== task?.id).map((id) => taskById(this.vitest, id)).filter((t) => t !== undefined).map(titles),
+      file: { path: file ? this.#relative(file) : context.project.name || 'vitest', line },
+      phase: evidence.phase,
+      hook: evidence.hook,
+      limitMs: evidence.limitMs,
+      waitedMs: evidence.waitedMs,
+      at: evidence.at,
+      pool: context.base,
+      pid: context.patient.pid,
+      worker: context.patient.options.number,
+      run: this.id,
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      loop: evidence.loop,
+      sync: evidence.sync && { frames: frames(evidence.sync.frames), second: frames(evidence.sync.second), microtasks: evidence.sync.microtasks },
+      crumb: crumb && { call: crumb.call, detail: crumb.detail, sinceMs: Date.parse(evidence.at) - crumb.since, frames: frames(crumb.frames) },
+      kernel: evidence.kernel,
+      awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
+      owner: ownerOf(evidence),
+      lost: evidence.lost && {
+        proven: evidence.lost.proven,
+        created: frames(evidence.lost.promise?.created),
+        awaited: frames(evidence.lost.promise?.awaited),
+        ...(evidence.lost.note && { note: evidence.lost.note }),
+      },
+      fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
+      resources: self?.resources ?? null,
+      processes: evidence.processes,
+      missing: [...evidence.missing, ...(self?.async?.notes ?? []), ...context.patient.notes],
+      tookMs: evidence.tookMs,
+    }
+  }
+
+  /** With concurrent tests the state names several: the one whose code stands innermost in the test file is blamed. */
+  #task(evidence: Evidence, frames: Frame[]): Task | undefined {
+    if (evidence.test !== null) return taskById(this.vitest, evidence.test)
+    if (evidence.phase === 'hook' || evidence.concurrent.length === 0) return undefined
+    const tasks = evidence.concurrent.map((id) => taskById(this.vitest, id)).filter((t) => t !== undefined)
+    const file = evidence.file
+    const inner = frames.find((f) => file !== null && f.user && f.site.path === this.#relative(file))
+    if (!inner || file === null) return tasks[0]
+    const placed = tasks.map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 })).filter((p) => p.line > 0 && p.line <= inner.site.line)
+    const best = placed.sort((a, b) => b.line - a.line)[0]?.t ?? tasks[0]
+    if (best) {
+      evidence.concurrent = evidence.concurrent.filter((id) => id !== best.id)
+      evidence.test = best.id
+    }
+    return best
+  }
+
+  // ---- the end
+
+  /** Writes the run record; called at the end of each run, and again when the process exits. */
+  writeRecord(): void {
+    const folder = join(this.root, '.harrow')
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+    } catch {
+      // writeSync says it better.
+    }
+    const error = this.record.writeSync(join(folder, 'run.json'))
+    if (error) this.note(`the run record was not written: ${error}`)
+  }
+
+  /** Ends every process of the run that is left. */
+  async close(): Promise<void> {
+    const until = performance.now() + PATIENTS_STOP_MS
+    while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
+      await new Promise((done) => setTimeout(done, 20))
+    }
+    await this.#end(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, null)
+    this.#cleanUp()
+  }
+
+  #cleanUp(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.writeRecord()
+    if (this.#temp !== null) rmSync(this.#temp, { recursive: true, force: true })
+  }
+
+  readonly #onExit = (): void => {
+    if (!this.#closed) {
+      this.record.interrupted()
+      endMembersSync(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
+    }
+    this.#cleanUp()
+    // exit() joins the threads of the process, and one that sits in a system call never comes.
+    if (this.#abandoned.length > 0) process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+function mapFrame(mapper: Mapper, raw: RawFrame): Frame {
+  const frame = mapper.frame(raw)
+  return { ...frame, user: frame.user && raw.at !== null && isUserScript(raw.at.url) }
+}
+
+function hangError(facts: HangFacts, verdict: Verdict, dump: string | null, root: string): SerializedError {
+  const again = dump ? ` · dump ${dump}` : ''
+  const text = `${verdict.diagnosis}\nclass ${verdict.class} (${verdict.confidence})${again}`
+  const stack = verdict.stack
+    .filter((frame) => frame.user)
+    .map((frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`)
+  const at = stack.length > 0 ? stack : [`    at <anonymous> (${resolve(root, facts.file.path)}:${facts.file.line}:1)`]
+  return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}`, code: 'HARROW_HANG' }
+}
+
+const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,169 @@
+/**
+ * First code of a worker: sets up the state record, the breadcrumbs and the tracker, then hands over to vitest's own
+ * entry. It loads before vitest and before any setup file, so that a hang in those is seen too, and it costs less than
+ * a setup file (DESIGN.md, "Why an entry and not a setup file").
+ */
+import { readlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
+import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
+import { readCallSites } from '../../src/inspect/call-sites.ts'
+import type { LostPromise } from '../../src/inspect/facts.ts'
+import type { FakeTimerFact, FromWorker, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
+import { isOurs, MARK, WORKER_ENV } from '../protocol.ts'
+import { encodeRecord, openRecord } from '../state-record.ts'
+import { onMessage, post, processId, stringify, thread, writeAt } from './globals.ts'
+import { type RunnerClass, Tracker } from './tracker.ts'
+
+interface VitestModule {
+  TestRunner: RunnerClass
+  vi: { useFakeTimers(...args: unknown[]): unknown; isFakeTimers(): boolean; getTimerCount(): number }
+}
+
+const require = createRequire(import.meta.url)
+const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+/** Synchronous, because it is needed inside a timer callback, where nothing may be awaited. */
+const load = <T>(name: string): T => require(`./${name}${extension}`) as T
+
+export async function start(): Promise<void> {
+  const config = JSON.parse(process.env[WORKER_ENV] ?? '{}') as WorkerConfig
+  delete process.env[WORKER_ENV]
+  // SIGUSR1 then opens the inspector on a free port instead of 9229.
+  if (isMainThread) process.debugPort = 0
+
+  const notes: string[] = []
+  const fd = openStateRecord(config.record, notes)
+  let fakeTimersSince: FakeTimerFact['installed'] = []
+  let vi: VitestModule['vi'] | undefined
+  let dumps = 0
+
+  const fakeTimerFact = (): FakeTimerFact | null => {
+    try {
+      if (!vi?.isFakeTimers()) return null
+      return { on: true, pending: vi.getTimerCount(), installed: fakeTimersSince }
+    } catch {
+      return null
+    }
+  }
+  const report = (owner: string | null): SelfReport => {
+    const { selfReport } = load<typeof import('./self-report.ts')>('self-report')
+    return selfReport({ owner, fakeTimers: fakeTimerFact(), redact: config.redact })
+  }
+
+  const tracker = new Tracker({
+    changed(state) {
+      if (fd === null) return
+      try {
+        writeAt(fd, encodeRecord(state, stringify), 0)
+      } catch {
+        // A test closed the descriptor or the disk is full: the record goes stale, pings still work.
+      }
+    },
+    overdue(section, owner) {
+      if (config.trace || dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return
+      dumps++
+      const state = structuredClone(tracker.state)
+      send({ [MARK]: 'timeout', section: plainSection(section), state, report: report(owner) })
+    },
+    ...(config.trace && { body: (owner, promise) => trace?.watch(owner, promise) }),
+  })
+
+  installBreadcrumbs({
+    enter(crumb) {
+      tracker.state.crumb = crumb
+      tracker.to(tracker.state.phase, tracker.state.hook)
+    },
+    leave() {
+      tracker.state.crumb = null
+      tracker.to(tracker.state.phase, tracker.state.hook)
+    },
+  })
+
+  const trace = config.trace ? startTrace(notes) : undefined
+
+  const vitest = (await import(config.vitest)) as VitestModule
+  vi = vitest.vi
+  watchFakeTimers(vitest.vi, (frames) => {
+    fakeTimersSince = frames
+  })
+  notes.push(...tracker.install(vitest.TestRunner))
+  exposeState(tracker)
+
+  await import(config.entry)
+
+  // Only now: an earlier listener would swallow vitest's first messages in a thread.
+  onMessage((message) => {
+    if (!isOurs(message)) return
+    const request = message as unknown as ToWorker
+    switch (request[MARK]) {
+      case 'ping':
+        send({ [MARK]: 'pong', n: request.n, state: tracker.state })
+        break
+      case 'dump':
+        send({ [MARK]: 'dumped', n: request.n, state: structuredClone(tracker.state), report: report(request.owner ?? tracker.owner()) })
+        break
+      case 'trace-check':
+        trace?.check().then(({ lost, body }) => send({ [MARK]: 'trace-state', n: request.n, lost, body }))
+        break
+    }
+  })
+  send({ [MARK]: 'hello', pid: processId, thread, tid: kernelThread(), notes })
+}
+
+function send(message: FromWorker): void {
+  post(message)
+}
+
+function plainSection({ test, hook, start, timeout }: import('../protocol.ts').Section): import('../protocol.ts').Section {
+  return { test, hook, start, timeout }
+}
+
+function openStateRecord(path: string | null, notes: string[]): number | null {
+  if (path === null) return null
+  try {
+    return openRecord(path)
+  } catch (error) {
+    notes.push(`no state record: ${error instanceof Error ? error.message : String(error)}`)
+    return null
+  }
+}
+
+/** Read through the inspector while the thread is paused, when no message can be answered. */
+function exposeState(tracker: Tracker): void {
+  Object.defineProperty(globalThis, Symbol.for('harrow.worker'), {
+    configurable: true,
+    value: { snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished() }) },
+  })
+}
+
+function watchFakeTimers(vi: VitestModule['vi'], installed: (frames: FakeTimerFact['installed']) => void): void {
+  const original = vi.useFakeTimers
+  vi.useFakeTimers = function (this: unknown, ...args: unknown[]) {
+    installed(readCallSites(8, vi.useFakeTimers))
+    return original.apply(this, args)
+  }
+}
+
+/** Linux: the thread's own id in the kernel, under which /proc lists its children and its system call. */
+function kernelThread(): number | null {
+  try {
+    const tid = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
+    return Number.isInteger(tid) ? tid : null
+  } catch {
+    return null
+  }
+}
+
+interface Trace {
+  watch(owner: string, promise: Promise<unknown>): void
+  check(): Promise<{ lost: LostPromise[]; body: boolean }>
+}
+
+function startTrace(notes: string[]): Trace | undefined {
+  try {
+    return load<typeof import('./trace.ts')>('trace').startTrace(send)
+  } catch (error) {
+    notes.push(`no promise trace: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  }
+}

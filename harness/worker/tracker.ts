@@ -1,0 +1,349 @@
+/**
+ * Knows what the worker is doing: which file, suite, test, hook, and since when. It patches the runner class of vitest
+ * before vitest makes its runner (every touch point is listed in `harness/compat.ts`), and tells the state record at
+ * each transition.
+ */
+import type { FinishedTest, RunningTest, Section, WorkerPhase, WorkerState } from '../protocol.ts'
+import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
+import { now } from './globals.ts'
+import { harrowOwner } from './owner.ts'
+
+/** The parts of vitest's task that we read. */
+interface Task {
+  id: string
+  type: string
+  mode: string
+  timeout?: number
+  fails?: boolean
+  result?: unknown
+  meta?: unknown
+  file: { filepath: string }
+}
+
+/** vitest 5.1: the deadline of a bounded section; `timer` is a real `Timeout` of Node. */
+interface TaskDeadline {
+  timer?: { _onTimeout?: (...args: unknown[]) => void }
+  startTime?: number
+  endTime?: number
+  clear(): void
+}
+
+type Trace = (name: string, attributes: unknown, cb?: () => unknown) => unknown
+
+interface Runner {
+  trace?: Trace
+  runTask?: (test: Task) => unknown
+}
+
+/** What the tracker needs of vitest's `TestRunner` class. */
+export interface RunnerClass {
+  prototype: object
+  getTestFn(test: Task): (() => unknown) | undefined
+}
+
+export interface TrackerEvents {
+  /** Called at each transition, after the state has changed. */
+  changed(state: WorkerState): void
+  /** vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending. */
+  overdue(section: Section, owner: string | null): void
+  /** A test body or hook starts (trace mode watches its promise). */
+  body?(owner: string, promise: Promise<unknown>): void
+}
+
+/** Names of vitest's trace spans that are hooks of one test, with the hook's name. */
+const TEST_HOOKS: Record<string, string> = {
+  'test.beforeEach': 'beforeEach',
+  'test.afterEach': 'afterEach',
+  'test.cleanup': 'beforeEach cleanup',
+  'test.onFinished': 'onTestFinished',
+  'test.onFailed': 'onTestFailed',
+}
+const SUITE_HOOKS: Record<string, string> = {
+  'suite.beforeAll': 'beforeAll',
+  'suite.afterAll': 'afterAll',
+  'suite.cleanup': 'beforeAll cleanup',
+}
+
+const SECTION = Symbol('harrow.section')
+
+interface LiveSection extends Section {
+  owner: string | null
+}
+
+export class Tracker {
+  readonly state: WorkerState = {
+    seq: 0,
+    at: now(),
+    phase: 'start',
+    file: null,
+    suite: null,
+    hook: null,
+    running: [],
+    sections: [],
+    crumb: null,
+  }
+  /** Tasks that ended lately; `finished()` hands out their results. */
+  readonly #done: { task: Task; at: number }[] = []
+  readonly #suites: string[] = []
+  readonly #events: TrackerEvents
+  /** The test whose body is being entered right now: `_deadline` is set synchronously below `runTask`. */
+  #entering: Task | null = null
+  #tasks = new Map<string, Task>()
+
+  constructor(events: TrackerEvents) {
+    this.#events = events
+  }
+
+  /** Results of tests that ended within the last second: vitest tells the main process at most every 100 ms. */
+  finished(): FinishedTest[] {
+    const since = now() - 1000
+    return this.#done.filter((d) => d.at >= since).map(({ task }) => [task.id, task.result, task.meta])
+  }
+
+  /** Label of what is running, as far as it is one thing. */
+  owner(): string | null {
+    const { phase, file, hook, suite, running } = this.state
+    if (phase === 'collect' && file) return collectOwner(file)
+    if (running.length === 1) return testOwner(running[0]!.id)
+    if (phase === 'hook' && running.length === 0 && hook) return hookOwner(hook, suite)
+    return null
+  }
+
+  /** True for `test.fails`: its timeout is what the test wants. */
+  expectsFailure(id: string | null): boolean {
+    return id !== null && this.#tasks.get(id)?.fails === true
+  }
+
+  to(phase: WorkerPhase, hook: string | null = null): void {
+    this.state.phase = phase
+    this.state.hook = hook
+    this.#change()
+  }
+
+  #change(): void {
+    this.state.seq++
+    this.state.at = now()
+    this.#events.changed(this.state)
+  }
+
+  /** Patches the class; answers with what could not be patched. */
+  install(runnerClass: RunnerClass): string[] {
+    const notes: string[] = []
+    const tracker = this
+    const prototype = runnerClass.prototype as Record<string, unknown>
+    const seen = new WeakSet<object>()
+
+    const adopt = (runner: Runner): void => {
+      if (seen.has(runner)) return
+      seen.add(runner)
+      const { trace } = runner
+      if (typeof trace !== 'function') return
+      runner.trace = (name, attributes, cb) => tracker.#span(trace, name, attributes, cb)
+    }
+
+    // Called on the fresh instance before vitest captures its methods.
+    wrap(prototype, '__setTraces', notes, function (this: Runner) {
+      adopt(this)
+    })
+    wrap(prototype, 'onBeforeRunSuite', notes, function (this: Runner, suite) {
+      adopt(this)
+      const task = suite as Task
+      if (tracker.#suites.at(-1) !== task.id) tracker.#suites.push(task.id)
+      tracker.state.suite = task.id
+    })
+    wrap(prototype, 'onAfterRunSuite', notes, (suite) => {
+      const at = tracker.#suites.lastIndexOf((suite as Task).id)
+      if (at >= 0) tracker.#suites.splice(at, 1)
+      tracker.state.suite = tracker.#suites.at(-1) ?? null
+    })
+    wrap(prototype, 'onBeforeRunTask', notes, (test) => {
+      tracker.#tasks.set((test as Task).id, test as Task)
+    })
+
+    if (!('runTask' in prototype)) {
+      prototype.runTask = function (test: Task) {
+        return tracker.#body(test, () => {
+          const fn = runnerClass.getTestFn(test)
+          if (!fn) throw new Error('Test function is not found. Did you add it using `setFn`?')
+          return fn()
+        })
+      }
+    }
+
+    this.#watchDeadlines(prototype)
+    return notes
+  }
+
+  #span(trace: Trace, name: string, attributes: unknown, cb?: () => unknown): unknown {
+    const body = (cb ?? attributes) as () => unknown
+    const attribute = (key: string): string | null => {
+      const value = cb ? (attributes as Record<string, unknown>)[key] : undefined
+      return typeof value === 'string' ? value : null
+    }
+    const run = (wrapped: () => unknown): unknown => trace(name, cb ? attributes : wrapped, cb ? wrapped : undefined)
+
+    if (name === 'collect_spec') {
+      const file = attribute('code.file.path')
+      this.state.file = file
+      this.#done.length = 0
+      this.#tasks.clear()
+      this.to('collect')
+      const owner = collectOwner(file ?? '')
+      return run(() => this.#watched(owner, body, () => this.to('between')))
+    }
+    if (name === 'run.spec') {
+      this.state.file = attribute('code.file.path') ?? this.state.file
+      this.to('between')
+      return run(body)
+    }
+    if (name === 'run.test') {
+      const id = attribute('vitest.test.id')
+      if (id === null) return run(body)
+      return run(() => harrowOwner(testOwner(id), () => this.#test(id, body)))
+    }
+    const suiteHook = SUITE_HOOKS[name]
+    if (suiteHook) {
+      const suite = this.state.suite
+      return run(() => {
+        this.to('hook', suiteHook)
+        return this.#watched(hookOwner(suiteHook, suite), body, () => this.to('between'))
+      })
+    }
+    const testHook = TEST_HOOKS[name]
+    if (testHook) {
+      return run(() => {
+        if (this.state.running.length === 1) this.to('hook', testHook)
+        const ended = (): void => {
+          if (this.state.running.length === 1) {
+            this.state.phase = 'teardown'
+            this.state.hook = null
+            this.state.at = now()
+          }
+        }
+        const result = body()
+        if (isThenable(result)) result.then(ended, ended)
+        return result
+      })
+    }
+    return run(body)
+  }
+
+  /** Runs `body` under an owner mark and tells when it ended, however it ended. */
+  #watched(owner: string, body: () => unknown, ended: () => void): Promise<unknown> {
+    const promise = harrowOwner(owner, body)
+    promise.then(ended, ended)
+    return promise
+  }
+
+  #test(id: string, body: () => unknown): unknown {
+    const running: RunningTest = { id, start: now() }
+    this.state.running.push(running)
+    const ended = (): void => {
+      const at = this.state.running.indexOf(running)
+      if (at >= 0) this.state.running.splice(at, 1)
+      const task = this.#tasks.get(id)
+      if (task) this.#remember(task)
+      if (this.state.running.length === 0) this.to('between')
+    }
+    const result = body()
+    if (isThenable(result)) result.then(ended, ended)
+    else ended()
+    return result
+  }
+
+  #remember(task: Task): void {
+    if (this.#done.length >= 512) this.#done.splice(0, 256)
+    this.#done.push({ task, at: now() })
+  }
+
+  #body(test: Task, run: () => unknown): unknown {
+    this.#entering = test
+    this.state.phase = 'test'
+    this.state.hook = null
+    // A bounded test makes its section, and with it this record, synchronously below.
+    if (!((test.timeout ?? 0) > 0) || test.timeout === Number.POSITIVE_INFINITY) this.#change()
+    try {
+      const result = run()
+      if (this.#events.body && isThenable(result)) this.#events.body(testOwner(test.id), result as Promise<unknown>)
+      return result
+    } finally {
+      this.#entering = null
+    }
+  }
+
+  /**
+   * vitest sets `runner._deadline` to a fresh deadline when a bounded section starts and to the previous one when it
+   * ends. An accessor on the prototype sees both; the timer inside is wrapped so that the moment at which it fires is
+   * ours first.
+   */
+  #watchDeadlines(prototype: object): void {
+    const tracker = this
+    const values = new WeakMap<object, TaskDeadline | undefined>()
+    Object.defineProperty(prototype, '_deadline', {
+      configurable: true,
+      get(this: object) {
+        return values.get(this)
+      },
+      set(this: object, deadline: (TaskDeadline & { [SECTION]?: LiveSection }) | undefined) {
+        values.set(this, deadline)
+        if (deadline && !deadline[SECTION]) tracker.#open(deadline)
+      },
+    })
+  }
+
+  #open(deadline: TaskDeadline & { [SECTION]?: LiveSection }): void {
+    const running = this.state.running
+    const inBody = this.#entering !== null
+    const test = this.#entering?.id ?? (running.length === 1 ? running[0]!.id : null)
+    const hook = inBody ? null : this.state.hook
+    const timeout = (deadline.endTime ?? 0) - (deadline.startTime ?? 0)
+    const owner = test !== null ? testOwner(test) : hook ? hookOwner(hook, this.state.suite) : this.owner()
+    const section: LiveSection = { test, hook, start: now(), timeout, owner }
+    Object.defineProperty(deadline, SECTION, { value: section })
+    this.state.sections.push(section)
+    this.#change()
+
+    const close = (): void => {
+      const at = this.state.sections.indexOf(section)
+      if (at >= 0) {
+        this.state.sections.splice(at, 1)
+        if (inBody && this.state.sections.length === 0) {
+          this.state.phase = 'teardown'
+          this.state.at = now()
+        }
+      }
+    }
+    const clear = deadline.clear
+    deadline.clear = function (this: TaskDeadline) {
+      close()
+      clear.call(this)
+    }
+    const timer = deadline.timer
+    const fire = timer?._onTimeout
+    if (timer && typeof fire === 'function') {
+      timer._onTimeout = (...args: unknown[]) => {
+        this.#events.overdue(section, owner)
+        close()
+        fire.apply(timer, args)
+      }
+    }
+  }
+}
+
+type Before = (this: Runner, first: unknown) => void
+
+function wrap(prototype: Record<string, unknown>, name: string, notes: string[], before: Before): void {
+  const original = prototype[name]
+  if (typeof original !== 'function') {
+    notes.push(`vitest's TestRunner has no method ${name}`)
+    return
+  }
+  prototype[name] = function (this: Runner, ...args: unknown[]) {
+    before.call(this, args[0])
+    return original.apply(this, args)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}

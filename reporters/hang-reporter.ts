@@ -1,0 +1,107 @@
+/** Prints each hang when it is found and a final block, and writes the run record at the end of each run. */
+import pc from 'picocolors'
+import { type HangBlockColors, renderHangBlock } from '../src/dump/render.ts'
+import type { Hang, Run, RunListener } from '../harness/run.ts'
+
+/** The part of vitest's logger that is used. */
+interface Output {
+  isTTY?: boolean
+  columns?: number
+}
+
+export class HangReporter implements RunListener {
+  readonly #run: Run
+  /** Said before vitest's reporters are ready. */
+  #early: string[] = []
+  #ready = false
+
+  constructor(run: Run) {
+    this.#run = run
+    run.listen(this)
+  }
+
+  // ---- vitest's side
+
+  onInit(): void {
+    this.#ready = true
+    const { options } = this.#run
+    if (options.header && options.hang) {
+      const { grace, blocked, collect } = options.hang
+      this.#print(` ${this.#colors().inverse(' harrow ')} watches for hangs: vitest's limits + ${grace} ms, blocked ${blocked} ms, collection ${collect} ms · dumps in ${options.dumpDir}`)
+    }
+    for (const text of this.#early.splice(0)) this.note(text)
+  }
+
+  onTestRunStart(): void {
+    this.#run.begin()
+  }
+
+  onTestRunEnd(): void {
+    this.#run.writeRecord()
+    const { hangs, orphans } = this.#run
+    if (hangs.length === 0 && orphans.length === 0) return
+    const c = this.#colors()
+    const lines: string[] = ['']
+    if (hangs.length > 0) {
+      lines.push(` ${c.bold(c.red('hangs'))}  ${hangs.length}`)
+      for (const hang of hangs) lines.push(`   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`)
+    }
+    if (orphans.length > 0) lines.push(` ${c.bold('processes ended')}  ${orphans.length}`)
+    lines.push(` ${c.dim('record')}  .harrow/run.json`, '')
+    this.#print(lines.join('\n'))
+  }
+
+  // ---- the run's side
+
+  hang(hang: Hang): void {
+    const { facts, verdict } = hang
+    const source = verdict.stack.find((f) => f.site.path === verdict.culprit?.path && f.site.line === verdict.culprit?.line)?.source
+    const block = renderHangBlock({
+      file: facts.file.path,
+      test: facts.test,
+      hook: facts.hook,
+      phase: facts.phase,
+      waitedMs: facts.waitedMs,
+      class: verdict.class,
+      variant: verdict.variant,
+      confidence: verdict.confidence,
+      diagnosis: verdict.diagnosis,
+      culprit: verdict.culprit,
+      source,
+      hint: verdict.hint,
+      dump: hang.dump?.txt,
+      dumpError: hang.dumpError ?? undefined,
+      columns: this.#output().columns,
+      colors: this.#colors(),
+    })
+    this.#print(`\n${block}\n`)
+  }
+
+  orphans(orphans: { diagnosis: string }[]): void {
+    const c = this.#colors()
+    for (const orphan of orphans) this.#print(` ${c.inverse(' ORPHAN ')} ${orphan.diagnosis}`)
+  }
+
+  note(text: string): void {
+    if (!this.#ready) this.#early.push(text)
+    else this.#print(` ${this.#colors().dim('harrow:')} ${text}`)
+  }
+
+  #output(): Output {
+    return this.#run.vitest.logger.outputStream as Output
+  }
+
+  #colors(): HangBlockColors {
+    return pc.createColors(pc.isColorSupported && this.#output().isTTY === true)
+  }
+
+  #print(text: string): void {
+    this.#run.vitest.logger.log(text)
+  }
+}
+
+function title(hang: Hang): string {
+  const parts = hang.facts.test ?? []
+  const where = hang.facts.hook ?? (parts.length === 0 ? hang.facts.phase : null)
+  return ` > ${[...parts, ...(where ? [`(${where})`] : [])].join(' > ')}`
+}

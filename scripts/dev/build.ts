@@ -1,0 +1,80 @@
+// npm run build: makes dist. Safe when two run at once: each builds into a folder of its own and swaps it in.
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { binOf, isProgram, root } from './checkout.ts'
+
+const SHEBANG = '#!/usr/bin/env node\n'
+
+/**
+ * Compiles `tsconfig.build.json` into `dist`. A build that makes the same files as are there already leaves them
+ * alone, so that a run that reads them is not disturbed.
+ * @returns false when the compiler complained; `dist` is unchanged then and the complaints are on stdout
+ */
+export function build(): boolean {
+  // Inside node_modules: on the same file system as dist, and ignored by git and by every tool.
+  const cache = join(root, 'node_modules', '.cache')
+  mkdirSync(cache, { recursive: true })
+  const work = mkdtempSync(join(cache, 'harrow-build-'))
+  const made = join(work, 'made')
+  const dist = join(root, 'dist')
+  try {
+    const args = [binOf('typescript', 'tsc'), '-p', join(root, 'tsconfig.build.json'), '--outDir', made]
+    const compiled = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', timeout: 180_000 })
+    if (compiled.status !== 0) return false
+    makeExecutable(join(made, 'scripts', 'harrow.js'))
+    if (!sameTree(made, dist)) swap(made, dist, work)
+    return true
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function makeExecutable(path: string): void {
+  if (!existsSync(path)) return
+  const text = readFileSync(path, 'utf8')
+  if (!text.startsWith('#!')) writeFileSync(path, SHEBANG + text)
+  chmodSync(path, 0o755)
+}
+
+function swap(made: string, dist: string, work: string): void {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      if (existsSync(dist)) renameSync(dist, join(work, `old-${attempt}`))
+      renameSync(made, dist)
+      return
+    } catch (error) {
+      // Another build was between our two renames: its dist stands in the way, or has taken ours away.
+      if (attempt === 20) throw error
+    }
+  }
+}
+
+function sameTree(a: string, b: string): boolean {
+  if (!existsSync(b)) return false
+  try {
+    const files = (folder: string): string[] =>
+      readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name).slice(folder.length))
+        .sort()
+    const names = files(a)
+    if (names.join('\n') !== files(b).join('\n')) return false
+    return names.every((name) => readFileSync(join(a, name)).equals(readFileSync(join(b, name))))
+  } catch {
+    // Another build swapped b while we read it.
+    return false
+  }
+}
+
+if (isProgram(import.meta.url)) process.exitCode = build() ? 0 : 1

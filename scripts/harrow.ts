@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/** The command `harrow`: finds the verb and sets the exit code (0 fine, 1 failure, 2 wrong usage). */
+import { readFileSync } from 'node:fs'
+import { defineCommand, renderUsage } from 'citty'
+import { isHarrowError, UsageError } from '../src/errors.ts'
+import { dump } from './dump.ts'
+import type { Verb } from './verb.ts'
+
+const VERBS: Record<string, Verb> = { dump }
+
+/** Only its usage text is taken: citty's own dispatch ends the process in the middle of a write. */
+const main = defineCommand({
+  meta: { name: 'harrow', version: version(), description: 'Hang triage for vitest and Node.js' },
+  args: {
+    help: { type: 'boolean', description: 'Print this text, or that of a command' },
+    version: { type: 'boolean', description: 'Print the version' },
+  },
+  subCommands: Object.fromEntries(
+    Object.entries(VERBS).map(([name, verb]) => [name, { meta: { name, description: verb.description } }]),
+  ),
+})
+
+/** `package.json` lies one folder above in a checkout, two above in the built package. */
+function version(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const json = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as Record<string, unknown>
+      if (json.name === 'harrow' && typeof json.version === 'string') return json.version
+    } catch {
+      // Not there: the other one is.
+    }
+  }
+  return 'unknown'
+}
+
+async function run(args: string[]): Promise<void> {
+  const at = args.findIndex((arg) => !arg.startsWith('-'))
+  const name = args[at]
+  const verb = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
+  const flags = verb === undefined ? args : args.slice(at + 1)
+  const own = flags.includes('--') ? flags.slice(0, flags.indexOf('--')) : flags
+  if (own.includes('--help') || own.includes('-h')) {
+    process.stdout.write(`${await (verb?.usage() ?? renderUsage(main))}\n`)
+    return
+  }
+  if (name === undefined && (own.includes('--version') || own.includes('-v'))) {
+    process.stdout.write(`${version()}\n`)
+    return
+  }
+  if (verb === undefined) {
+    const problem = name === undefined ? 'no command given' : `unknown command ${JSON.stringify(name)}`
+    throw new UsageError(`${problem}\n\n${await renderUsage(main)}`)
+  }
+  await verb.run(flags)
+}
+
+// `harrow dump FILE | head` closes the pipe early, which is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
+try {
+  await run(process.argv.slice(2))
+} catch (error) {
+  const { name, message, stack } = error as Error
+  const usage = (isHarrowError(error) && error.code === 'HARROW_USAGE') || name === 'CLIError'
+  process.stderr.write(`harrow: ${usage ? message : (stack ?? String(error))}\n`)
+  process.exitCode = usage ? 2 : 1
+}

@@ -1,0 +1,110 @@
+import type { Frame, HangFacts, Verdict } from './facts.ts'
+import { type RedactNames, Redactor } from './redact.ts'
+import { reproduceCommand } from './reproduce.ts'
+import { DUMP_FORMAT, type DumpActor, type DumpFrame, type DumpRecord, type DumpVerdict } from './schema.ts'
+import { sameLine } from './words.ts'
+
+/** Options of {@link buildRecord}. */
+export interface BuildOptions {
+  /** Names whose values are hidden, beside the built-in list. */
+  redact?: RedactNames
+  /** Values that were hidden before, by the redactor that the facts went through. */
+  redacted?: number
+}
+
+/** What this version of harrow does not look at; said in every dump. */
+const NOT_TAKEN = [
+  'creation sites of active resources are not recorded yet: only their kinds are counted',
+  'tasks of actors and cycles between awaits are not looked for yet',
+]
+
+/**
+ * The dump record of a hang, ready to be written. Secrets are hidden once more here, so that nothing reaches a file that
+ * did not go through a {@link Redactor}.
+ */
+export function buildRecord(original: HangFacts, judged: Verdict, options: BuildOptions = {}): DumpRecord {
+  const redactor = new Redactor(options.redact)
+  const facts = redactor.facts(original)
+  // Counted before the verdict, which quotes what was counted already.
+  const redacted = (options.redacted ?? 0) + redactor.count
+  const verdict = verdictOf(judged, redactor)
+  return {
+    format: DUMP_FORMAT,
+    header: {
+      test: facts.test,
+      file: facts.file,
+      phase: facts.phase,
+      ...(facts.hook !== null && { hook: facts.hook }),
+      limitMs: facts.limitMs,
+      waitedMs: facts.waitedMs,
+      at: facts.at,
+      backend: facts.pool,
+      pid: facts.pid,
+      run: facts.run,
+      node: facts.node,
+      platform: facts.platform,
+      worker: facts.worker,
+      ...(facts.concurrent.length > 0 && { concurrent: facts.concurrent }),
+      loop: facts.loop,
+    },
+    verdict,
+    actors: [actorOf(facts)],
+    processes: facts.processes,
+    reproduce: [reproduceCommand(facts.file.path, facts.test)],
+    capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...NOT_TAKEN], redacted },
+    ...(facts.lost && {
+      lost: { ...facts.lost, created: frames(facts.lost.created), awaited: frames(facts.lost.awaited) },
+    }),
+    ...(facts.fakeTimers && { fakeTimers: { ...facts.fakeTimers, installed: frames(facts.fakeTimers.installed) } }),
+  }
+}
+
+function verdictOf(judged: Verdict, redactor: Redactor): DumpVerdict {
+  const { stack, ...verdict } = judged
+  const at = stack.find((frame) => sameLine(frame.site, verdict.culprit))
+  return {
+    ...verdict,
+    diagnosis: redactor.text(verdict.diagnosis),
+    evidence: verdict.evidence.map((one) => redactor.text(one)),
+    ...(at && { culpritFrame: frame(redactor.frame(at)) }),
+  }
+}
+
+function actorOf(facts: HangFacts): DumpActor {
+  const { sync, crumb } = facts
+  return {
+    path: 'root',
+    pid: facts.pid,
+    answered: facts.loop === 'idle',
+    ...(sync && { syncStack: frames(sync.frames), secondStack: frames(sync.second), microtasks: sync.microtasks }),
+    ...(crumb && { crumb: { ...crumb, frames: frames(crumb.frames) } }),
+    ...(facts.kernel.length > 0 && { kernel: facts.kernel }),
+    ...(facts.awaits && {
+      awaits: facts.awaits.map((one) => ({
+        ...frame(one),
+        id: one.id,
+        awaitedBy: one.awaitedBy,
+        owner: one.owner,
+        heldBy: one.heldBy,
+        exact: one.exact,
+      })),
+      owner: facts.owner,
+    }),
+    tasks: [],
+    resources: [],
+    ...(facts.resources && { resourceCounts: facts.resources }),
+  }
+}
+
+const frames = (list: readonly Frame[]): DumpFrame[] => list.map(frame)
+
+function frame(one: Frame): DumpFrame {
+  return {
+    fn: one.fn,
+    site: one.site,
+    ...(one.source !== undefined && { source: one.source }),
+    ...(one.next !== undefined && { next: one.next }),
+    ...(one.locals !== undefined && { locals: one.locals }),
+    user: one.user,
+  }
+}

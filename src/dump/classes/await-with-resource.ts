@@ -1,0 +1,52 @@
+import { awaitedAt, awaitedIn } from '../awaited.ts'
+import { leavesOf } from '../chains.ts'
+import type { HangClass } from '../facts.ts'
+import { bestHolder } from '../holders.ts'
+import { list, oneLine, subject } from '../words.ts'
+import { circumstances, named, siteOf, userStack } from './common.ts'
+
+const NAME = 'await-never-settles-with-live-resource'
+
+/** An await whose promise could still be settled by something that is alive, and is not. */
+export const awaitWithResource: HangClass = {
+  name: NAME,
+  judge(facts) {
+    if (facts.loop !== 'idle') return undefined
+    const leaves = leavesOf(facts)
+    const leaf = leaves[0]
+    if (leaf === undefined) return undefined
+    const holder = bestHolder(leaf.heldBy)
+    const isFetch = /\bfetch\(/.test(awaitedIn(leaf.frame) ?? '')
+    const requests = Object.keys(facts.resources ?? {}).filter((type) => /Req/.test(type))
+    const live = holder?.live === true || (isFetch && leaf.heldBy.length + leaf.below.length > 0)
+    const why =
+      holder?.live !== true && isFetch
+        ? 'the request was sent and no response has come'
+        : (holder?.why ??
+          (requests.length > 0 ? `the system has not answered (${list(requests)} open)` : 'who holds it was not found'))
+    const at = holder === undefined ? '' : `it waits in ${oneLine(holder.held.path, 160)}, and `
+    const others = leaves.slice(1, 5).map((one) => awaitedAt(one.frame))
+    return {
+      class: NAME,
+      confidence: live ? 'likely' : 'guess',
+      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}: ${at}${why}.`,
+      culprit: siteOf(leaf.frame),
+      evidence: [
+        ...leaf.heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
+        ...(leaf.frame.exact
+          ? []
+          : ['the line of the await itself was not resolved, the place is that of its function']),
+        ...leaf.chain.slice(1, 4).map((frame) => `awaited by ${named(frame)}`),
+        ...(others.length > 0 ? [`also waiting: ${list(others)}`] : []),
+        ...circumstances(facts),
+      ],
+      ...(holder?.hint !== undefined && { hint: holder.hint }),
+      ...(!live && { alsoConsidered: alternatives(holder?.consider) }),
+      stack: userStack(leaf.chain),
+    }
+  },
+}
+
+function alternatives(consider: string[] | undefined): string[] {
+  return consider === undefined || consider.length === 0 ? ['lost-promise'] : consider
+}

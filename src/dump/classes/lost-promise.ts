@@ -1,0 +1,92 @@
+import { awaitedAt, statement } from '../awaited.ts'
+import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
+import type { HangClass, HangFacts, Verdict } from '../facts.ts'
+import { oneLine, sameLine, subject, where } from '../words.ts'
+import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
+
+const NAME = 'lost-promise'
+const OTHER = 'await-never-settles-with-live-resource'
+
+/**
+ * A promise that nothing can settle any more. It is garbage, and so is every function that waits for it: the test is
+ * pending, yet the heap holds no suspended function of it. That absence is the evidence.
+ */
+export const lostPromise: HangClass = {
+  name: NAME,
+  judge(facts) {
+    if (facts.loop !== 'idle' || (facts.phase !== 'test' && facts.phase !== 'hook')) return undefined
+    if (facts.awaits === null) return facts.lost?.proven === true ? absent(facts) : undefined
+    if (facts.owner !== null && ownFrames(facts).length === 0) return absent(facts)
+    const leaf = leavesOf(facts)[0]
+    return leaf !== undefined && leaf.heldBy.length === 0 && leaf.below.length === 0 ? unheld(facts, leaf) : undefined
+  },
+}
+
+function absent(facts: HangFacts): Verdict {
+  const { lost } = facts
+  const awaited = firstUser(lost?.awaited)
+  const created = firstUser(lost?.created)
+  const proven = lost?.proven === true
+  // A function that is not async has no suspended state: its absence says nothing.
+  const blind = !proven && (facts.body === 'plain' || (lost !== null && awaited === undefined))
+  const evidence = proven
+    ? ['in a second run with promises traced, the awaited promise was collected while pending']
+    : []
+  if (facts.awaits !== null) {
+    evidence.push(
+      'no suspended function of it is left in the heap, and whatever may still settle an await keeps its function alive',
+    )
+  }
+  if (created !== undefined) evidence.push(`the promise was made by ${named(created)}`)
+  if (facts.body === 'plain')
+    evidence.push('it is not an async function, so it leaves no suspended function in any case')
+  if (lost?.note !== undefined) evidence.push(oneLine(lost.note))
+
+  const made =
+    created === undefined || sameLine(created.site, awaited?.site)
+      ? ''
+      : `; it was made at ${where(created.site)}${statement(created) === undefined ? '' : ` by ${statement(created)}`}`
+  const what =
+    awaited === undefined
+      ? `${subject(facts)} waits for a promise that nothing in the heap can settle any more: ${facts.body === 'plain' ? 'the promise that it returned is out of reach' : 'no suspended function of it is left, though what may still settle an await keeps it alive'}`
+      : `${subject(facts)} waits at ${awaitedAt(awaited)} for a promise that nothing can settle any more${made}: whoever should call its resolve function is gone or never existed`
+  return {
+    class: NAME,
+    confidence: proven && facts.awaits !== null ? 'certain' : blind ? 'guess' : 'likely',
+    diagnosis: `${what}.`,
+    ...(awaited && { culprit: siteOf(awaited) }),
+    ...(awaited && created && !sameLine(created.site, awaited.site) && { holder: siteOf(created) }),
+    evidence: [...evidence, ...circumstances(facts)],
+    hint:
+      awaited === undefined
+        ? 'run the test again alone with promises traced (harrow does so unless hang.lost is off): that names the lost await'
+        : 'look for an event that came before somebody listened, a branch that returns without resolve, or a resolver that nobody calls',
+    ...(blind && { alsoConsidered: [OTHER, 'unknown'] }),
+    stack: userStack(lost?.awaited ?? []),
+  }
+}
+
+/** The function is still reachable, but only from the program's own variables: nothing that runs by itself holds it. */
+function unheld(facts: HangFacts, leaf: Leaf): Verdict | undefined {
+  const requests = Object.keys(facts.resources ?? {}).filter((type) => /Req/.test(type))
+  // An open request of the system is held by native code, which a heap snapshot does not show.
+  if (requests.length > 0) return undefined
+  const proven = facts.lost?.proven === true && sameLine(firstUser(facts.lost.awaited)?.site, leaf.frame.site)
+  const created = proven ? firstUser(facts.lost?.created) : undefined
+  const apart = created !== undefined && !sameLine(created.site, leaf.frame.site)
+  return {
+    class: NAME,
+    confidence: proven ? 'certain' : 'guess',
+    diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)} for a promise that no timer, socket, child or event holds: only code that is not scheduled any more could settle it.`,
+    culprit: siteOf(leaf.frame),
+    ...(apart && { holder: siteOf(created) }),
+    evidence: [
+      'the await is alive, but nothing that runs by itself was found that leads to it',
+      ...(apart ? [`the promise was made by ${named(created)}`] : []),
+      ...circumstances(facts),
+    ],
+    hint: 'find out who should settle it: an event that came too early, a branch without resolve, a resolver that nobody calls',
+    ...(!proven && { alsoConsidered: [OTHER] }),
+    stack: userStack(leaf.chain),
+  }
+}

@@ -1,0 +1,109 @@
+import { awaitedAt } from '../awaited.ts'
+import { type Leaf, leavesOf } from '../chains.ts'
+import type { AwaitFrame, HangClass, HangFacts, Verdict } from '../facts.ts'
+import { bestHolder } from '../holders.ts'
+import { quote, sameLine, subject, where } from '../words.ts'
+import { circumstances, firstUser, siteOf, userStack } from './common.ts'
+
+const NAME = 'module-loading-deadlock'
+const IMPORT = /\bimport\s*\(/
+
+/** A module that never finishes loading: a top-level await that never settles, or a dynamic import in a cycle. */
+export const moduleLoading: HangClass = {
+  name: NAME,
+  judge(facts) {
+    if (facts.loop !== 'idle') return undefined
+    const leaves = leavesOf(facts)
+    for (const leaf of leaves) {
+      const verdict = dynamicImport(facts, leaf)
+      if (verdict !== undefined) return verdict
+    }
+    return facts.phase === 'collect' ? topLevelAwait(facts, leaves[0]) : undefined
+  },
+}
+
+/** A leaf, or a function above it, that waits for `import()`. */
+function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
+  const importer = leaf.chain.find((frame) => frame.exact && IMPORT.test(frame.source ?? ''))
+  if (importer === undefined) return undefined
+  const loader = leaf.heldBy.find((held) => /module ?(?:loader|job|wrap)|SourceTextModule/i.test(held.owner))
+  const modules = leaf.below.filter(isModuleBody)
+  if (
+    importer === leaf.frame &&
+    loader === undefined &&
+    modules.length === 0 &&
+    bestHolder(leaf.heldBy)?.live === true
+  ) {
+    return undefined
+  }
+  const inside = importer === leaf.frame ? modules.at(-1) : leaf.frame
+  // Where the imported module itself is the user's, its own await is the line to look at.
+  const culprit = importer === leaf.frame ? importer : leaf.frame
+  const cycle = inside !== undefined && IMPORT.test(inside.source ?? '')
+  const because =
+    inside === undefined
+      ? 'a module in it waits for one that waits for it, or has a top-level await that never settles'
+      : `its module ${inside.site.path} is suspended at line ${inside.site.line}${inside.source === undefined ? '' : ` (${quote(inside.source)})`}${cycle ? ', an import that in turn waits for it: an import cycle' : ''}`
+  return {
+    class: NAME,
+    confidence: modules.length > 0 || loader !== undefined || importer !== leaf.frame ? 'likely' : 'guess',
+    diagnosis: `${subject(facts)} waits at ${awaitedAt(importer)} for a module that never finishes loading: ${because}.`,
+    culprit: siteOf(culprit),
+    ...(importer !== leaf.frame && { holder: siteOf(importer) }),
+    evidence: [
+      `the await at ${where(importer.site)} is a dynamic import()`,
+      loader === undefined
+        ? 'the event loop is idle: nothing is being read or compiled'
+        : `the awaited promise is held by the module loader (${loader.path})`,
+      ...circumstances(facts),
+    ],
+    hint: 'break the cycle: a module must not await the import of one that imports it back, statically or not',
+    ...(modules.length === 0 &&
+      loader === undefined &&
+      importer === leaf.frame && { alsoConsidered: ['lost-promise'] }),
+    stack: userStack(leaf.chain),
+  }
+}
+
+function isModuleBody(frame: AwaitFrame): boolean {
+  return !frame.user && (/node_modules/.test(frame.site.path) || /^node:internal\/modules/.test(frame.site.path))
+}
+
+function topLevelAwait(facts: HangFacts, leaf: Leaf | undefined): Verdict {
+  const traced = firstUser(facts.lost?.awaited)
+  const culprit = leaf?.frame ?? traced
+  const proven = facts.lost?.proven === true
+  if (culprit === undefined) {
+    return {
+      class: NAME,
+      confidence: 'guess',
+      diagnosis: `${subject(facts)} never finishes loading: its import has taken longer than the limit, the event loop is idle, and no function of it is suspended${facts.awaits === null ? ' that could be seen' : ''}.`,
+      evidence: ['the file is in collection, no test exists yet', ...circumstances(facts)],
+      hint: 'look for a top-level await in this file and in what it imports',
+      alsoConsidered: ['lost-promise', 'unknown'],
+      stack: [],
+    }
+  }
+  const holder = leaf === undefined ? undefined : bestHolder(leaf.heldBy)
+  const created = leaf === undefined ? firstUser(facts.lost?.created) : undefined
+  const because =
+    holder !== undefined
+      ? `it waits in ${holder.held.path}, and ${holder.why}`
+      : proven
+        ? 'its promise was garbage-collected while pending, so nothing can settle it'
+        : 'nothing was found that could still settle it'
+  return {
+    class: NAME,
+    confidence: proven && leaf === undefined ? 'certain' : 'likely',
+    diagnosis: `${subject(facts)} is stuck in its top-level await ${awaitedAt(culprit)}: ${because}; the file cannot finish loading, so none of its tests exists yet.`,
+    culprit: siteOf(culprit),
+    ...(created && !sameLine(created.site, culprit.site) && { holder: siteOf(created) }),
+    evidence: [
+      'the file is in collection and the event loop is idle',
+      ...(leaf === undefined ? [] : leaf.heldBy.map((held) => `held by ${held.path}`)),
+      ...circumstances(facts),
+    ],
+    hint: 'move the wait into a hook (beforeAll), where it has a limit and a name, or await it only after somebody can settle it',
+    stack: userStack(leaf?.chain ?? facts.lost?.awaited ?? []),
+  }
+}

@@ -1,0 +1,46 @@
+import { awaitWithResource } from './classes/await-with-resource.ts'
+import { eventLoopBlocked } from './classes/event-loop-blocked.ts'
+import { fakeTimers } from './classes/fake-timers.ts'
+import { lostPromise } from './classes/lost-promise.ts'
+import { moduleLoading } from './classes/module-loading.ts'
+import { unknown } from './classes/unknown.ts'
+import type { HangClass, HangFacts, Verdict } from './facts.ts'
+
+/**
+ * The classes in the order in which they are asked; the first verdict counts. The order goes from what rules the others
+ * out to what is left over:
+ *
+ * 1. a thread that does not answer has one cause, whatever else is suspended in it;
+ * 2. a fake clock explains an await that otherwise looks held by nothing or by a timer;
+ * 3. a module that does not load explains its own top-level await;
+ * 4. a lost promise is seen by the absence of what the next class needs;
+ * 5. an await with a holder;
+ * 6. the rest.
+ */
+export const HANG_CLASSES: readonly HangClass[] = [
+  eventLoopBlocked,
+  fakeTimers,
+  moduleLoading,
+  lostPromise,
+  awaitWithResource,
+  unknown,
+]
+
+/**
+ * Names the class of a hang.
+ *
+ * @param classes the classes to ask, in order
+ * @returns the first verdict; for a `guess`, `alsoConsidered` also has the classes after it that fit the same facts
+ */
+export function classify(facts: HangFacts, classes: readonly HangClass[] = HANG_CLASSES): Verdict {
+  for (const [i, one] of classes.entries()) {
+    const verdict = one.judge(facts)
+    if (verdict === undefined) continue
+    if (verdict.confidence !== 'guess') return verdict
+    const fitting = classes.slice(i + 1).flatMap((other) => other.judge(facts)?.class ?? [])
+    const named = [...(verdict.alsoConsidered ?? []), ...fitting].filter((name) => name !== verdict.class)
+    const alternatives = [...new Set(named)].filter((name, _, all) => name !== 'unknown' || all.length === 1)
+    return { ...verdict, alsoConsidered: alternatives }
+  }
+  return unknown.judge(facts) as Verdict
+}

@@ -1,0 +1,182 @@
+import { UsageError } from '../errors.ts'
+import type { DumpRecord } from './schema.ts'
+
+/** Checks a value at a path; throws a {@link UsageError} that names the path. */
+type Check = (value: unknown, path: string) => void
+type Fields = Record<string, Check>
+
+/** Deeper than any list in a real dump; keeps a hostile file from taking the reader down. */
+const MAX_ITEMS = 200_000
+
+function wrong(path: string, expected: string, value: unknown): UsageError {
+  return new UsageError(`not a harrow dump: ${path} should be ${expected}, but is ${describe(value)}`)
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'an object'
+  const text = String(value)
+  return `the ${typeof value} ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`
+}
+
+const text: Check = (value, path) => {
+  if (typeof value !== 'string') throw wrong(path, 'a text', value)
+}
+const number: Check = (value, path) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw wrong(path, 'a number', value)
+}
+const whole: Check = (value, path) => {
+  if (!Number.isInteger(value)) throw wrong(path, 'a whole number', value)
+}
+const flag: Check = (value, path) => {
+  if (typeof value !== 'boolean') throw wrong(path, 'true or false', value)
+}
+const oneOf =
+  (...values: string[]): Check =>
+  (value, path) => {
+    if (typeof value !== 'string' || !values.includes(value)) throw wrong(path, `one of ${values.join(', ')}`, value)
+  }
+const orNull =
+  (check: Check): Check =>
+  (value, path) => {
+    if (value !== null) check(value, path)
+  }
+const listOf =
+  (check: Check): Check =>
+  (value, path) => {
+    if (!Array.isArray(value)) throw wrong(path, 'a list', value)
+    if (value.length > MAX_ITEMS) throw wrong(path, `a list of at most ${MAX_ITEMS} items`, value)
+    value.forEach((item, i) => {
+      check(item, `${path}[${i}]`)
+    })
+  }
+const mapOf =
+  (check: Check): Check =>
+  (value, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(path, 'an object', value)
+    for (const [key, item] of Object.entries(value)) check(item, `${path}.${key}`)
+  }
+const object =
+  (required: Fields, optional: Fields = {}): Check =>
+  (value, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(path, 'an object', value)
+    const fields = value as Record<string, unknown>
+    for (const [key, check] of Object.entries(required)) check(fields[key], path === '' ? key : `${path}.${key}`)
+    for (const [key, check] of Object.entries(optional)) {
+      if (fields[key] !== undefined) check(fields[key], path === '' ? key : `${path}.${key}`)
+    }
+  }
+
+const site = object({ path: text, line: whole }, { column: whole })
+const frameOptional: Fields = { source: text, next: text, locals: mapOf(text), user: flag, hidden: whole }
+const frame = object({ fn: text, site }, frameOptional)
+const heldBy = object({ owner: text, path: text }, { event: text, fakeClock: flag })
+const awaitFrame = object(
+  { fn: text, site, id: whole, awaitedBy: listOf(whole), owner: orNull(text), heldBy: listOf(heldBy), exact: flag },
+  frameOptional,
+)
+const phase = oneOf('start', 'collect', 'hook', 'test', 'teardown', 'after-tests')
+
+const header = object(
+  {
+    test: orNull(listOf(text)),
+    file: site,
+    phase,
+    limitMs: number,
+    waitedMs: number,
+    at: text,
+    backend: text,
+    pid: whole,
+    run: text,
+  },
+  {
+    hook: text,
+    node: text,
+    platform: text,
+    worker: whole,
+    concurrent: listOf(listOf(text)),
+    loop: oneOf('blocked', 'idle'),
+  },
+)
+const verdict = object(
+  { class: text, confidence: oneOf('certain', 'likely', 'guess'), diagnosis: text, evidence: listOf(text) },
+  {
+    variant: text,
+    culprit: site,
+    holder: site,
+    hint: text,
+    alsoConsidered: listOf(text),
+    cycles: listOf(listOf(text)),
+    culpritFrame: frame,
+  },
+)
+const task = object(
+  { id: text, parent: orNull(text), state: oneOf('running', 'parked', 'done', 'cancelling') },
+  {
+    name: text,
+    kind: oneOf('task', 'nursery'),
+    wait: object({ reason: text, sinceMs: number }, { on: text, by: text }),
+    created: site,
+    frames: listOf(frame),
+  },
+)
+const resource = object({ id: text, type: text, ref: flag }, { ageMs: number, what: text, created: site })
+const actor = object(
+  { path: text, pid: whole, answered: flag, tasks: listOf(task), resources: listOf(resource) },
+  {
+    syncStack: listOf(frame),
+    secondStack: listOf(frame),
+    microtasks: oneOf('turning', 'still', 'unknown'),
+    crumb: object({ call: text, detail: text, sinceMs: number, frames: listOf(frame) }),
+    kernel: listOf(text),
+    awaits: listOf(awaitFrame),
+    owner: orNull(text),
+    resourceCounts: mapOf(number),
+  },
+)
+const processFact = object(
+  { pid: whole, ppid: whole, state: text },
+  {
+    wchan: orNull(text),
+    cpuPercent: number,
+    rssBytes: number,
+    ageMs: number,
+    command: text,
+    actor: text,
+    orphan: flag,
+  },
+)
+const dump = object(
+  {
+    header,
+    verdict,
+    actors: listOf(actor),
+    processes: listOf(processFact),
+    reproduce: listOf(text),
+    capture: object({}, { tookMs: number, missing: listOf(text), redacted: whole }),
+  },
+  {
+    lost: object({ proven: flag, created: listOf(frame), awaited: listOf(frame) }, { note: text }),
+    fakeTimers: object({ on: flag, pending: whole, installed: listOf(frame) }),
+  },
+)
+
+/**
+ * The dump in a value that came from outside (a file, a pipe). Fields that this version does not know are kept.
+ *
+ * @throws UsageError when the value is no dump of format 1; the message names the field, what it should be and what it is
+ */
+export function parseDumpRecord(json: unknown): DumpRecord {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new UsageError(`not a harrow dump: expected a JSON object, got ${describe(json)}`)
+  }
+  const { format } = json as { format?: unknown }
+  if (format !== 1) {
+    const newer = typeof format === 'number' && format > 1 ? '; a newer harrow wrote it, update harrow to read it' : ''
+    throw new UsageError(`cannot read this dump: format should be 1, but is ${describe(format)}${newer}`)
+  }
+  dump(json, '')
+  return json as DumpRecord
+}

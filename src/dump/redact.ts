@@ -1,0 +1,141 @@
+/** Keeps secrets out of dumps. Everything here is a guess by name and shape: it hides too much rather than too little. */
+import type { Frame, HangFacts } from './facts.ts'
+
+export const REDACTED = '[redacted]'
+
+/**
+ * More names to hide, beside the built-in ones. A string is the source of a regular expression that is matched without
+ * regard to case, so that the list can travel between processes; one that is no valid pattern is taken literally.
+ */
+export type RedactNames = readonly (string | RegExp)[]
+
+const NAMES = 'passw(?:or)?d|passphrase|secret|token|api[-_]?key|authorization|cookie|credential|private[-_]?key'
+const SECRET_NAME = new RegExp(NAMES, 'i')
+/** Longer texts are cut before they are searched. */
+const TEXT_LIMIT = 64 * 1024
+
+/** True when a variable, property, option or header of this name may hold a secret. */
+export function isSecretName(name: string, extra: RedactNames = []): boolean {
+  return SECRET_NAME.test(name) || extra.some((one) => matches(one, name))
+}
+
+function matches(one: string | RegExp, name: string): boolean {
+  // `search` ignores the state that `g` and `y` keep between calls.
+  if (typeof one !== 'string') return name.search(one) >= 0
+  return one !== '' && name.search(patternOf(one)) >= 0
+}
+
+const patterns = new Map<string, RegExp>()
+
+function patternOf(source: string): RegExp {
+  const known = patterns.get(source)
+  if (known !== undefined) return known
+  let pattern: RegExp
+  try {
+    pattern = new RegExp(source, 'i')
+  } catch {
+    pattern = new RegExp(source.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'i')
+  }
+  patterns.set(source, pattern)
+  return pattern
+}
+
+/** A rendered local: hidden whole by its name, else searched for secrets inside. */
+export function redactLocal(name: string, value: string, extra: RedactNames = []): string {
+  return isSecretName(name, extra) ? REDACTED : redactText(value, extra)
+}
+
+/**
+ * Hides what looks like a secret inside a text: `--password=x`, `--token x`, `API_KEY=x`, `{ secret: 'x' }`,
+ * `Bearer x`, `https://user:password@host`, tokens and keys of well-known shape.
+ */
+export function redactText(text: string, extra: RedactNames = []): string {
+  return replaceSecrets(text, extra, () => {})
+}
+
+/** `name = 'value'`, `"name": "value"`; group 1 is the name, 2 what lies between, 3 the quote. */
+const QUOTED =
+  /(?<![\w$-])([\w$-]{1,100})(["']?\s{0,3}(?::|=(?![=>]))\s{0,3})(["'`])((?:\\.|(?!\3)[^\\\n]){1,4000})(?:\3|$)/g
+/** `--name=value`, `NAME=value`. A space around the sign means program text, not a command line. */
+const ASSIGNED = /(?<![\w$.-])(-{0,2}[A-Za-z_][\w.-]{0,100})(=)(?!["'`=>])([^\s"'`,;&)}\]]{1,4000})/g
+/** `--name value`, `-H 'Name: value'` is covered by {@link HEADER}. */
+const SPACED = /(?<![\w-])(--[A-Za-z][\w-]{0,100})(\s{1,3})(?!-)("[^"\n]{1,4000}"|'[^'\n]{1,4000}'|[^\s"'`]{1,4000})/g
+const HEADER =
+  /\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}(?:key|token|secret))(\s{0,3}:\s{0,3})(?!\[redacted\])([^\s'"`,}][^'"`\n,}]{0,4000})/gi
+const SCHEME = /\b(Bearer|Basic)(\s{1,3})([\w.~+/=-]{6,4000})/g
+const USER_INFO = /\b([a-z][a-z\d+.-]{0,20}:\/\/[^\s/:@'"`]{0,200}:)([^\s/@'"`]{1,1000})(?=@)/gi
+const WELL_KNOWN =
+  /\b(?:gh[pousr]_\w{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}|xox[abprs]-[\w-]{10,255}|npm_\w{30,255}|sk-[\w-]{20,255}|AKIA[A-Z\d]{16}|eyJ[\w-]{10,2000}\.[\w-]{4,4000}\.[\w-]{4,4000})/g
+const PEM = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g
+
+function replaceSecrets(text: string, extra: RedactNames, hit: () => void): string {
+  const hide = (kept: string, value: string, after = ''): string => {
+    if (!value.includes(REDACTED)) hit()
+    return `${kept}${REDACTED}${after}`
+  }
+  const named = (all: string, name: string, kept: string, value: string, after = ''): string =>
+    isSecretName(name, extra) ? hide(name + kept, value, after) : all
+  return (text.length > TEXT_LIMIT ? `${text.slice(0, TEXT_LIMIT)}…` : text)
+    .replace(PEM, (all) => hide('', all))
+    .replace(QUOTED, (all, name: string, between: string, q: string, value: string) =>
+      named(all, name, between + q, value, q),
+    )
+    .replace(ASSIGNED, (all, name: string, sign: string, value: string) => named(all, name, sign, value))
+    .replace(SPACED, (all, name: string, space: string, value: string) => named(all, name, space, value))
+    .replace(SCHEME, (_all, scheme: string, space: string, value: string) => hide(scheme + space, value))
+    .replace(HEADER, (_all, name: string, sign: string, value: string) => hide(name + sign, value))
+    .replace(USER_INFO, (_all, kept: string, value: string) => hide(kept, value))
+    .replace(WELL_KNOWN, (all) => hide('', all))
+}
+
+/** Hides secrets and counts them, for the capture notes of one dump. */
+export class Redactor {
+  readonly #extra: RedactNames
+  /** How many values were hidden. */
+  count = 0
+
+  /** @param extra names to hide beside the built-in ones */
+  constructor(extra: RedactNames = []) {
+    this.#extra = extra
+  }
+
+  text(text: string): string {
+    return replaceSecrets(text, this.#extra, () => this.count++)
+  }
+
+  locals(locals: Record<string, string>): Record<string, string> {
+    return Object.fromEntries(
+      Object.entries(locals).map(([name, value]) => {
+        if (!isSecretName(name, this.#extra)) return [name, this.text(value)]
+        this.count++
+        return [name, REDACTED]
+      }),
+    )
+  }
+
+  frame<F extends Frame>(frame: F): F {
+    return {
+      ...frame,
+      ...(frame.source !== undefined && { source: this.text(frame.source) }),
+      ...(frame.next !== undefined && { next: this.text(frame.next) }),
+      ...(frame.locals !== undefined && { locals: this.locals(frame.locals) }),
+    }
+  }
+
+  /** A copy of the facts without secrets. Meant to run before a class reads them: diagnoses quote source and commands. */
+  facts(facts: HangFacts): HangFacts {
+    const frames = (list: Frame[]): Frame[] => list.map((frame) => this.frame(frame))
+    const { sync, crumb, lost, fakeTimers } = facts
+    return {
+      ...facts,
+      sync: sync && { ...sync, frames: frames(sync.frames), second: frames(sync.second) },
+      crumb: crumb && { ...crumb, detail: this.text(crumb.detail), frames: frames(crumb.frames) },
+      kernel: facts.kernel.map((sentence) => this.text(sentence)),
+      awaits: facts.awaits?.map((frame) => this.frame(frame)) ?? null,
+      lost: lost && { ...lost, created: frames(lost.created), awaited: frames(lost.awaited) },
+      fakeTimers: fakeTimers && { ...fakeTimers, installed: frames(fakeTimers.installed) },
+      processes: facts.processes.map((one) => ({ ...one, command: this.text(one.command) })),
+      missing: facts.missing.map((sentence) => this.text(sentence)),
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import type { DumpActor, DumpRecord } from '../schema.ts'
+import { count, oneLine, seconds } from '../words.ts'
+import { sites, stackLines } from './frames.ts'
+import type { Marks } from './marks.ts'
+import { processLines } from './processes.ts'
+import { awaitTreeLines } from './tree.ts'
+
+/** A section: its title and lines; a section with nothing to say has one line in brackets with the reason. */
+type Section = [title: string, lines: string[]]
+
+/** All sections in their fixed order. Those that only some hangs have (cycle, lost promise, fake timers) may be absent. */
+export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
+  const sections: Section[] = []
+  const { actors, verdict } = record
+  if (verdict.cycles !== undefined && verdict.cycles.length > 0) {
+    const lines = verdict.cycles.map(
+      (ids) => `${ids.map((id) => oneLine(id)).join(' -> ')} -> back to ${oneLine(ids[0] ?? '')}`,
+    )
+    sections.push([`cycle (${verdict.cycles.length} found)`, lines])
+  }
+  for (const actor of actors) sections.push([`sync stack: ${actor.path}`, syncLines(actor, record, marks)])
+  for (const actor of actors) sections.push([`await tree: ${actor.path}`, treeLines(actor, record, marks)])
+  if (record.lost !== undefined) sections.push(['lost promise', lostLines(record.lost, marks)])
+  if (record.fakeTimers?.on === true) sections.push(['fake timers', fakeTimerLines(record.fakeTimers, marks)])
+  for (const actor of actors) sections.push([resourceTitle(actor), resourceLines(actor)])
+  const processes = processLines(record.processes, marks)
+  sections.push(['processes', processes.length > 0 ? processes : ['(no process table was taken)']])
+  for (const actor of actors) {
+    if (actor.tasks.length > 0) sections.push([`tasks: ${actor.path}`, taskLines(actor)])
+  }
+  const again = record.reproduce.map((line) => oneLine(line))
+  sections.push(['reproduce', again.length > 0 ? again : ['(no command is known)']])
+  sections.push(['capture notes', captureLines(record)])
+  return sections
+}
+
+function syncLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[] {
+  const lines: string[] = []
+  const frames = actor.syncStack ?? []
+  if (frames.length > 0) {
+    lines.push(...stackLines(frames, marks))
+    lines.push(...secondLook(actor, marks))
+  } else if (actor.answered) {
+    lines.push(`(no JavaScript running; the event loop was idle after ${seconds(record.header.waitedMs)})`)
+  } else if (actor.crumb === undefined) {
+    lines.push('(no stack: the thread ran no JavaScript that could be stopped)')
+  }
+  if (actor.crumb !== undefined) {
+    const { call, detail, sinceMs, frames: callers } = actor.crumb
+    lines.push(`inside ${oneLine(call)}(${oneLine(detail, 200)}) for ${seconds(sinceMs)}, called from`)
+    lines.push(...stackLines(callers, marks).map((line) => `   ${line}`))
+  }
+  for (const sentence of actor.kernel ?? []) lines.push(`kernel: ${oneLine(sentence)}`)
+  return lines
+}
+
+function secondLook(actor: DumpActor, marks: Marks): string[] {
+  const { syncStack = [], secondStack = [], microtasks } = actor
+  const lines: string[] = []
+  if (secondStack.length === 0) lines.push('second look: not taken')
+  else if (sites(secondStack, 99) === sites(syncStack, 99)) lines.push('second look: the same frames')
+  else lines.push('second look:', ...stackLines(secondStack, marks).map((line) => `   ${line}`))
+  if (microtasks === 'turning') lines.push('microtasks: a promise job queued at the first look ran before the second')
+  if (microtasks === 'still')
+    lines.push('microtasks: a promise job queued at the first look did not run before the second')
+  return lines
+}
+
+function treeLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[] {
+  if (actor.awaits === undefined) {
+    return [
+      actor.answered ? '(no heap snapshot was taken)' : '(none: the thread did not answer, so its heap was not read)',
+    ]
+  }
+  const { header } = record
+  const test = header.test === null ? null : `"${oneLine(header.test.join(marks.title))}"`
+  const title =
+    header.hook !== undefined && header.phase === 'hook'
+      ? `hook ${oneLine(header.hook)}${test === null ? '' : ` of test ${test}`}`
+      : test === null
+        ? `${header.phase} of ${oneLine(header.file.path)}`
+        : `test ${test}`
+  const lines = awaitTreeLines(actor, title, marks)
+  return lines.length > 0 ? lines : ["(no function of the user's code is suspended)"]
+}
+
+function lostLines(lost: NonNullable<DumpRecord['lost']>, marks: Marks): string[] {
+  const lines: string[] = []
+  if (lost.proven) lines.push('in a second run, the promise was collected while it was pending')
+  if (lost.note !== undefined) lines.push(oneLine(lost.note))
+  if (lost.awaited.length > 0) lines.push('awaited at', ...stackLines(lost.awaited, marks).map((line) => `   ${line}`))
+  if (lost.created.length > 0) lines.push('created at', ...stackLines(lost.created, marks).map((line) => `   ${line}`))
+  return lines.length > 0 ? lines : ['(a second run with promises traced lost none)']
+}
+
+function fakeTimerLines(fake: NonNullable<DumpRecord['fakeTimers']>, marks: Marks): string[] {
+  const lines = [`on, with ${count(fake.pending, 'pending timer')}`]
+  if (fake.installed.length > 0)
+    lines.push('installed at', ...stackLines(fake.installed, marks).map((line) => `   ${line}`))
+  return lines
+}
+
+function resourceTitle(actor: DumpActor): string {
+  if (actor.resources.length === 0) return `active resources: ${actor.path}`
+  const alive = actor.resources.filter((one) => one.ref).length
+  const others = actor.resources.length - alive
+  return `active resources: ${actor.path} (${alive} keep the loop alive, ${others} ${others === 1 ? 'does' : 'do'} not)`
+}
+
+function resourceLines(actor: DumpActor): string[] {
+  if (actor.resources.length > 0) {
+    return actor.resources.map((one) => {
+      const created = one.created === undefined ? '' : `created ${one.created.path}:${one.created.line}`
+      const age = one.ageMs === undefined ? '' : seconds(one.ageMs, 1)
+      const cells = [one.id, one.type, one.ref ? 'ref' : 'unref', age, one.what ?? '', created]
+      return cells
+        .filter((cell) => cell !== '')
+        .map((cell) => oneLine(cell, 200))
+        .join('   ')
+    })
+  }
+  const counts = Object.entries(actor.resourceCounts ?? {})
+  if (counts.length === 0) return [actor.resourceCounts === undefined ? '(not taken)' : '(none)']
+  return counts.map(([type, n]) => `${oneLine(type, 80)}  ${n}`)
+}
+
+function taskLines(actor: DumpActor): string[] {
+  return actor.tasks.map((task) => {
+    const wait = task.wait === undefined ? task.state : `waits ${seconds(task.wait.sinceMs)} for ${task.wait.reason}`
+    return oneLine(`${task.id} "${task.name ?? ''}"   ${wait}`)
+  })
+}
+
+function captureLines(record: DumpRecord): string[] {
+  const { tookMs, missing = [], redacted = 0 } = record.capture
+  const took = tookMs === undefined ? 'taken' : `taken in ${seconds(tookMs)}`
+  const secrets = `secrets: ${count(redacted, 'value')} redacted`
+  if (missing.length === 0) return [`${took}; nothing missing; ${secrets}`]
+  return [`${took}; ${secrets}; missing:`, ...missing.map((one) => `- ${oneLine(one)}`)]
+}

@@ -1,0 +1,21 @@
+/** The command that runs one test again: `npx vitest run FILE -t "NAME"`. */
+export function reproduceCommand(file: string, test: readonly string[] | null): string {
+  const words = ['npx vitest run', shellWord(file)]
+  // vitest matches the pattern against the titles joined by " > ", as a regular expression.
+  if (test !== null && test.length > 0) words.push('-t', quoted(escapePattern(test.join(' > '))))
+  return words.join(' ')
+}
+
+function escapePattern(text: string): string {
+  // A line end or escape sequence in a title cannot be typed into a shell: any character will do in its place.
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&').replace(/[\u0000-\u001f\u007f]/g, '.')
+}
+
+function shellWord(text: string): string {
+  return /^[\w./@%+,:=-]+$/.test(text) ? text : quoted(text)
+}
+
+/** Double quotes read the same in every shell; single ones only where the text has what double ones would interpret. */
+function quoted(text: string): string {
+  return /["$`\\!]/.test(text) ? `'${text.replaceAll("'", `'\\''`)}'` : `"${text}"`
+}

@@ -1,0 +1,147 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Confidence, Site } from '../errors.ts'
+import { writeProblem, writeWhole } from './write-file.ts'
+
+/** One hang of a run. Paths are relative to vitest's root. */
+export interface HangEntry {
+  file: string
+  /** Titles from the outermost suite to the test; null when no test was running. */
+  test: string[] | null
+  hook: string | null
+  phase: string
+  class: string
+  confidence: Confidence
+  diagnosis: string
+  culprit?: Site
+  holder?: Site
+  waitedMs: number
+  /** Path of the dump's JSON form; null when it could not be written. */
+  dump: string | null
+}
+
+/** A handle that outlived its test. */
+export interface LeakEntry {
+  file: string
+  test: string[] | null
+  class: string
+  kind: string
+  created?: Site
+  count: number
+  diagnosis: string
+}
+
+/** A process that outlived its test or its run. */
+export interface OrphanEntry {
+  file: string
+  test: string[] | null
+  class: string
+  pid: number
+  command: string
+  created?: Site
+  /** What was done: a signal, or `none`. */
+  action: string
+  diagnosis: string
+}
+
+/** The content of `.harrow/run.json`: a public contract. */
+export interface RunRecordFile {
+  format: 1
+  run: string
+  /** ISO 8601. */
+  startedAt: string
+  /** Null while the run goes on. */
+  endedAt: string | null
+  backend: string
+  strength: string
+  hangs: HangEntry[]
+  leaks: LeakEntry[]
+  orphans: OrphanEntry[]
+}
+
+export interface RunRecordOptions {
+  run: string
+  backend: string
+  /** How sure orphans are found: `exact`, `strong` or `basic`. */
+  strength: string
+  /** @default now */
+  startedAt?: Date
+}
+
+/** Collects what a run found and writes it. */
+export class RunRecord {
+  readonly #options: RunRecordOptions
+  readonly #hangs: HangEntry[] = []
+  readonly #leaks: LeakEntry[] = []
+  readonly #orphans: OrphanEntry[] = []
+  #startedAt: Date
+  #endedAt: Date | null = null
+
+  constructor(options: RunRecordOptions) {
+    this.#options = options
+    this.#startedAt = options.startedAt ?? new Date()
+  }
+
+  addHang(entry: HangEntry): void {
+    this.#hangs.push(entry)
+  }
+
+  addLeak(entry: LeakEntry): void {
+    this.#leaks.push(entry)
+  }
+
+  addOrphan(entry: OrphanEntry): void {
+    this.#orphans.push(entry)
+  }
+
+  /** Forgets everything: the next run of watch mode begins. */
+  restart(startedAt = new Date()): void {
+    for (const list of [this.#hangs, this.#leaks, this.#orphans]) list.length = 0
+    this.#startedAt = startedAt
+    this.#endedAt = null
+  }
+
+  /** The run is over. Not calling it leaves `endedAt` at the time of the last {@link writeSync}. */
+  end(at = new Date()): void {
+    this.#endedAt = at
+  }
+
+  /** The run was broken off: its end is now, unless it had ended. */
+  interrupted(at = new Date()): void {
+    this.#endedAt ??= at
+  }
+
+  toJSON(): RunRecordFile {
+    const { run, backend, strength } = this.#options
+    return {
+      format: 1,
+      run,
+      startedAt: this.#startedAt.toISOString(),
+      endedAt: this.#endedAt?.toISOString() ?? null,
+      backend,
+      strength,
+      hangs: [...this.#hangs],
+      leaks: [...this.#leaks],
+      orphans: [...this.#orphans],
+    }
+  }
+
+  /**
+   * Writes the record over the one that is there, whole or not at all (mode 0600; missing folders are made with 0700).
+   * May be called any number of times, also from an exit handler. Never throws.
+   *
+   * @returns undefined, or one sentence that says why it could not be written
+   */
+  writeSync(path: string): string | undefined {
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+      const record = this.toJSON()
+      // The contract has an end in every file; a later write corrects it.
+      record.endedAt ??= new Date().toISOString()
+      writeWhole(path, `${JSON.stringify(record, null, 2)}\n`)
+      return undefined
+    } catch (error) {
+      return writeProblem('the run record', path, error)
+    }
+  }
+}

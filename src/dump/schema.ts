@@ -1,0 +1,136 @@
+/** The hang dump as data, format 1. The text form is rendered from this record and from nothing else. */
+import type { Confidence, Site } from '../errors.ts'
+import type { HeldBy, ProcessFact } from '../inspect/facts.ts'
+import type { Phase } from './facts.ts'
+
+export { parseDumpRecord } from './parse-record.ts'
+
+/** Raised when a field changes its meaning; new fields do not raise it. */
+export const DUMP_FORMAT = 1
+
+export interface DumpFrame {
+  fn: string
+  site: Site
+  source?: string
+  /** The line below `source`, when the statement goes on there. */
+  next?: string
+  locals?: Record<string, string>
+  /** False for frames of Node, packages and harrow; absent means true. */
+  user?: boolean
+  /** So many frames were folded into this one. */
+  hidden?: number
+}
+
+/** A suspended function in the await graph. */
+export interface DumpAwait extends DumpFrame {
+  id: number
+  awaitedBy: number[]
+  owner: string | null
+  heldBy: HeldBy[]
+  /** False: `site` is where the function is defined, the line of its `await` is not known. */
+  exact: boolean
+}
+
+export interface DumpHeader {
+  /** Titles from the outermost suite to the test; null when no test was running. */
+  test: string[] | null
+  file: Site
+  phase: Phase
+  hook?: string
+  limitMs: number
+  waitedMs: number
+  /** ISO 8601. */
+  at: string
+  /** The pool of the worker, or the backend of the actor. */
+  backend: string
+  pid: number
+  run: string
+  node?: string
+  platform?: string
+  /** vitest's pool id of the worker. */
+  worker?: number
+  /** Tests that ran at the same time in the same worker. */
+  concurrent?: string[][]
+  /** `blocked`: the thread did not answer; `idle`: it did. */
+  loop?: 'blocked' | 'idle'
+}
+
+export interface DumpVerdict {
+  class: string
+  variant?: string
+  confidence: Confidence
+  diagnosis: string
+  culprit?: Site
+  holder?: Site
+  evidence: string[]
+  hint?: string
+  alsoConsidered?: string[]
+  /** Ids of the members of each cycle. */
+  cycles?: string[][]
+  /** The frame at `culprit`, with its source line. */
+  culpritFrame?: DumpFrame
+}
+
+export interface DumpTask {
+  id: string
+  name?: string
+  kind?: 'task' | 'nursery'
+  parent: string | null
+  state: 'running' | 'parked' | 'done' | 'cancelling'
+  wait?: { reason: string; sinceMs: number; on?: string; by?: string }
+  created?: Site
+  frames?: DumpFrame[]
+}
+
+export interface DumpResource {
+  id: string
+  type: string
+  ref: boolean
+  ageMs?: number
+  what?: string
+  created?: Site
+}
+
+/** One thread that runs JavaScript; `root` is the worker that hangs. */
+export interface DumpActor {
+  path: string
+  pid: number
+  answered: boolean
+  /** Innermost first. Absent: no stack was taken; empty: no JavaScript was running. */
+  syncStack?: DumpFrame[]
+  /** A second look some milliseconds later. */
+  secondStack?: DumpFrame[]
+  microtasks?: 'turning' | 'still' | 'unknown'
+  /** A synchronous call that was entered and not left. */
+  crumb?: { call: string; detail: string; sinceMs: number; frames: DumpFrame[] }
+  /** What the kernel says of the thread, one sentence each. */
+  kernel?: string[]
+  /** Suspended functions; absent when no snapshot was taken. */
+  awaits?: DumpAwait[]
+  /** Label in `DumpAwait.owner` that means the hung test or hook. */
+  owner?: string | null
+  tasks: DumpTask[]
+  resources: DumpResource[]
+  /** Kinds of active resources with their counts, where single ones are not known. */
+  resourceCounts?: Record<string, number>
+}
+
+export interface DumpProcess extends Omit<ProcessFact, 'command'> {
+  command?: string
+  actor?: string
+  orphan?: boolean
+}
+
+export interface DumpRecord {
+  format: typeof DUMP_FORMAT
+  header: DumpHeader
+  verdict: DumpVerdict
+  actors: DumpActor[]
+  processes: DumpProcess[]
+  /** Commands that run the hung test again. */
+  reproduce: string[]
+  capture: { tookMs?: number; missing?: string[]; redacted?: number }
+  /** Result of the run with promises traced. */
+  lost?: { proven: boolean; created: DumpFrame[]; awaited: DumpFrame[]; note?: string }
+  fakeTimers?: { on: boolean; pending: number; installed: DumpFrame[] }
+}

@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs'
+import { ProbeError } from '../errors.ts'
+import { createWire, type InspectorClient, pause, within } from './client.ts'
+import { checkLoopback, findInspectorUrl } from './inspector-url.ts'
+
+export {
+  type ChatterFilter,
+  inspectorChatterFilter,
+  isInspectorChatter,
+  withoutInspectorChatter,
+} from './inspector-chatter.ts'
+export { listenForInspectorUrl } from './inspector-url.ts'
+
+// The user's test environment may put another WebSocket in its place later.
+const Socket = globalThis.WebSocket
+
+/** How long to wait for the answer to a closed connection. */
+const CLOSE_MS = 500
+const POLL_MS = 20
+/** Number of SIGUSR1 on Linux, see signal(7). */
+const SIGUSR1_LINUX = 10n
+
+/** How {@link attachProcess} finds and awaits the inspector. */
+export interface AttachProcessOptions {
+  /**
+   * The inspector's address, or a function that gets it and is called before the signal goes out; usually
+   * `listenForInspectorUrl(child.stderr)`. Without it the process's own loopback ports are asked.
+   */
+  url?: Promise<string> | (() => Promise<string>)
+  /** How long the inspector may take to start and to answer, in milliseconds; 1500 by default. */
+  deadlineMs?: number
+}
+
+/**
+ * Opens the inspector of another Node process (SIGUSR1) and connects to it. `close()` disconnects and, when the
+ * inspector was opened here, has the process close it again.
+ * @throws {ProbeError} when the inspector does not start in time: the thread sits in a system call, has a SIGUSR1
+ *   listener of its own, or runs with `--disable-sigusr1`; or when the address is not on this machine
+ */
+export async function attachProcess(pid: number, options: AttachProcessOptions = {}): Promise<InspectorClient> {
+  const { deadlineMs = 1500 } = options
+  if (Socket === undefined) throw new ProbeError('this runtime has no WebSocket to talk to an inspector with')
+  const startedAt = performance.now()
+  const late = `the inspector did not start within ${deadlineMs} ms`
+  const existing = options.url === undefined ? await findInspectorUrl(pid) : undefined
+  let url = existing
+  if (url === undefined) {
+    const search = new AbortController()
+    const pending = typeof options.url === 'function' ? options.url() : (options.url ?? pollForUrl(pid, search.signal))
+    pending.catch(() => {})
+    startInspector(pid)
+    try {
+      url = await within(pending, deadlineMs, late)
+    } catch (error) {
+      search.abort()
+      // The signal stays pending in a blocked process: should the inspector come up later, it is closed again.
+      if (options.url !== undefined) pending.then((address) => closeLateInspector(address)).catch(() => {})
+      throw error instanceof ProbeError ? error : new ProbeError(late, { cause: error })
+    }
+  }
+  const left = Math.max(deadlineMs - (performance.now() - startedAt), 100)
+  return connect(url, { timeoutMs: left, closeInspector: existing === undefined })
+}
+
+/**
+ * For the side that will be looked at: has SIGUSR1 open the inspector on a free port instead of 9229, so that several
+ * workers can be looked at together and a debugger of the user is not in the way.
+ */
+export function useRandomDebugPort(): void {
+  process.debugPort = 0
+}
+
+interface ConnectOptions {
+  timeoutMs: number
+  closeInspector: boolean
+}
+
+async function connect(address: string, { timeoutMs, closeInspector }: ConnectOptions): Promise<InspectorClient> {
+  const url = checkLoopback(address)
+  const socket = new Socket(url)
+  const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
+  const wire = createWire((text) => socket.send(text))
+  socket.addEventListener('message', (event) => wire.receive(String(event.data)))
+  socket.addEventListener('close', () => wire.end('the inspector closed the connection'))
+  const open = new Promise<void>((resolve, reject) => {
+    socket.addEventListener('open', () => resolve())
+    socket.addEventListener('error', () => reject(new ProbeError(`could not connect to the inspector at ${url.host}`)))
+  })
+  try {
+    await within(open, timeoutMs, `the inspector at ${url.host} did not answer within ${Math.round(timeoutMs)} ms`)
+  } catch (error) {
+    socket.close()
+    throw error
+  }
+
+  async function disconnect(): Promise<void> {
+    // A target that is still paused would not run the next line. `disable` resumes it.
+    await wire.post('Debugger.disable', {}, CLOSE_MS).catch(() => {})
+    if (closeInspector) {
+      // `close()` waits until no client is left, so there is no answer to wait for. The module comes from the process
+      // object, since an evaluated expression has neither `require` nor `import`.
+      const expression = "globalThis.process?.getBuiltinModule('node:inspector').close()"
+      wire.post('Runtime.evaluate', { expression, silent: true }, CLOSE_MS).catch(() => {})
+      await Promise.race([closed, pause(CLOSE_MS)])
+    }
+    wire.end('the connection was closed')
+    socket.close()
+    await Promise.race([closed, pause(CLOSE_MS)])
+  }
+
+  let closing: Promise<void> | undefined
+  return {
+    post: wire.post,
+    on: wire.on,
+    close() {
+      closing ??= disconnect()
+      return closing
+    },
+  }
+}
+
+function startInspector(pid: number): void {
+  if (signalWouldEnd(pid)) {
+    throw new ProbeError(`process ${pid} does not listen to SIGUSR1, its inspector cannot be started from outside`)
+  }
+  try {
+    process.kill(pid, 'SIGUSR1')
+  } catch (cause) {
+    throw new ProbeError(`could not send SIGUSR1 to process ${pid}`, { cause })
+  }
+}
+
+/** SIGUSR1 ends a process that neither catches, ignores nor blocks it: something that is no Node. Linux only. */
+function signalWouldEnd(pid: number): boolean {
+  if (process.platform !== 'linux') return false
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+    // SigBlk, SigIgn and SigCgt are masks in hexadecimal, bit n-1 for signal n: proc_pid_status(5).
+    const masks = [...status.matchAll(/^Sig(?:Blk|Ign|Cgt):\s*([0-9a-f]+)$/gm)]
+    if (masks.length === 0) return false
+    return !masks.some(([, mask]) => ((BigInt(`0x${mask}`) >> (SIGUSR1_LINUX - 1n)) & 1n) === 1n)
+  } catch {
+    return false
+  }
+}
+
+async function pollForUrl(pid: number, signal: AbortSignal): Promise<string> {
+  for (;;) {
+    const url = await findInspectorUrl(pid)
+    if (url !== undefined) return url
+    if (signal.aborted) throw new ProbeError('gave up looking for the inspector')
+    await pause(POLL_MS)
+  }
+}
+
+async function closeLateInspector(address: string): Promise<void> {
+  const client = await connect(address, { timeoutMs: CLOSE_MS, closeInspector: true })
+  await client.close()
+}

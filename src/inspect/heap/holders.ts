@@ -1,0 +1,273 @@
+import type { HeldBy } from '../facts.ts'
+import { isGenerator, scriptOf } from './generators.ts'
+import { code, type HeapGraph } from './graph.ts'
+import { isFakeClock, isFakeTimer, renderPath, type Step } from './path.ts'
+
+const FUNCTION = code('function')
+const CONTEXT = code('context')
+const EXTENSION = code('extension')
+const REGISTERS = code('parameters_and_registers')
+const PROMISE = code('Promise')
+const SHARED = code('shared')
+const MAP = code('map')
+const PROTO = code('__proto__')
+const ELEMENTS = code('elements')
+const PROPERTIES = code('properties')
+const RECEIVER = code('receiver')
+const CONTEXT_NAME = code('system / Context')
+
+const MAX_DEPTH = 14
+const MAX_VISITS = 20_000
+const MAX_HELD_BY = 3
+/** More slots than this: the variables of a whole module, which every function of it retains. */
+const MODULE_SLOTS = 40
+
+/** Objects that say nothing about who settles a promise: containers, and Node's own bookkeeping of async calls. */
+const PLAIN = new Set([
+  'Object',
+  'Array',
+  'Map',
+  'Set',
+  'WeakMap',
+  'WeakSet',
+  'WeakRef',
+  'Promise',
+  'Function',
+  'Arguments',
+  'AsyncResource',
+  'AsyncContextFrame',
+  'Module',
+  'Listener',
+  'Window',
+])
+const LOADER = new Set([
+  'ModuleJob',
+  'ModuleJobBase',
+  'ModuleJobSync',
+  'ModuleLoader',
+  'LoadCache',
+  'ResolveCache',
+  'ModuleWrap',
+])
+
+const NODE_PARTS = [
+  ['node:internal/deps/undici/', 'fetch'],
+  ['node:internal/modules/', 'module loader'],
+] as const
+
+interface Candidate extends HeldBy {
+  /** 0: a named object that can settle; 1: a variable that holds a container; 2: a variable that holds a function. */
+  rank: number
+}
+
+/**
+ * Who holds what can settle these promises: the nearest named objects and variables among the retainers of their
+ * resolving functions, nearest first, at most 3.
+ *
+ * @param promises nodes of the promises that a leaf awaits
+ */
+export function findHolders(graph: HeapGraph, promises: readonly number[]): HeldBy[] {
+  const settling = new HolderWalk(graph, false).run(promises)
+  const candidates = settling.length > 0 ? settling : new HolderWalk(graph, true).run(promises)
+  const best = candidates.reduce((least, candidate) => Math.min(least, candidate.rank), 3)
+  const held: HeldBy[] = []
+  const paths = new Set<string>()
+  for (const { rank, ...candidate } of candidates) {
+    if (rank !== best || paths.has(candidate.path) || held.length === MAX_HELD_BY) continue
+    paths.add(candidate.path)
+    held.push(candidate)
+  }
+  return held
+}
+
+class HolderWalk {
+  readonly #graph: HeapGraph
+  /** Also objects that merely keep the promise itself, which cannot settle it. */
+  readonly #keepers: boolean
+  readonly #from = new Map<number, Step | null>()
+  readonly #candidates: Candidate[] = []
+
+  constructor(graph: HeapGraph, keepers: boolean) {
+    this.#graph = graph
+    this.#keepers = keepers
+  }
+
+  run(promises: readonly number[]): Candidate[] {
+    let level: number[] = []
+    for (const promise of promises) {
+      this.#from.set(promise, null)
+      level.push(promise)
+    }
+    // A listener for errors that `once` and its like add comes a level later, so that the awaited event is named.
+    let late: [node: number, edge: number][] = []
+    for (let depth = 0; depth < MAX_DEPTH && level.length + late.length > 0; depth++) {
+      const next: number[] = []
+      const later: typeof late = []
+      for (const node of level) {
+        for (const edge of this.#graph.incoming(node)) {
+          if (this.#from.size >= MAX_VISITS) return this.#candidates
+          if (this.#isErrorListener(edge)) later.push([node, edge])
+          else this.#step(node, edge, next)
+        }
+      }
+      for (const [node, edge] of late) this.#step(node, edge, next)
+      late = later
+      if (this.#candidates.filter((candidate) => candidate.rank === 0).length >= MAX_HELD_BY) break
+      level = next
+    }
+    return this.#candidates
+  }
+
+  #step(node: number, edge: number, next: number[]): void {
+    const graph = this.#graph
+    const type = graph.edgeType(edge)
+    const label = graph.edgeCode(edge)
+    if (type === graph.kind.weak || type === graph.kind.shortcut) return
+    if (type === graph.kind.internal && MEANINGLESS.has(label)) return
+    if (label === PROTO) return
+    const source = graph.source(edge)
+    if (this.#from.has(source)) return
+    const sourceType = graph.type(source)
+    if (sourceType === 'synthetic' || sourceType === 'code' || sourceType === 'object shape') return
+    if (type === graph.kind.property && /^(constructor|prototype)$/.test(graph.label(edge))) return
+    const step: Step = { node: source, edge, to: node, next: this.#from.get(node) ?? null }
+    const name = graph.name(source)
+    if (name === 'system / ScopeInfo' || name === 'system / NativeContext' || name === 'system / WeakCell') return
+
+    if (graph.nameCode(node) === PROMISE && this.#isKeeping(source, type, name)) {
+      if (!this.#keepers && !LOADER.has(name)) return
+    }
+    if (graph.nameCode(source) === CONTEXT_NAME) {
+      this.#context(source, node, step, type, next)
+      return
+    }
+    if (graph.isObject(source)) {
+      if (isGenerator(graph, source)) return
+      if (/Error$/.test(name)) return
+      if (this.#named(source, name, step)) return
+    } else if (graph.isClosure(source)) {
+      if (type === graph.kind.property && this.#static(source, name, step)) return
+    } else if (sourceType === 'array' && this.#isRegisters(source)) {
+      return
+    } else if (sourceType === 'native' && /^Node \//.test(name)) {
+      this.#add(step, name.slice('Node / '.length), 0)
+      return
+    }
+    this.#from.set(source, step)
+    next.push(source)
+  }
+
+  #isErrorListener(edge: number): boolean {
+    const graph = this.#graph
+    return graph.edgeType(edge) === graph.kind.property && graph.label(edge) === 'error'
+  }
+
+  /** Does this edge merely keep the promise, without being able to settle it? */
+  #isKeeping(source: number, type: number, name: string): boolean {
+    const graph = this.#graph
+    if (type === graph.kind.hidden || type === graph.kind.internal) {
+      return (
+        graph.isObject(source) &&
+        graph.nameCode(source) !== PROMISE &&
+        name !== 'system / Context' &&
+        !isNativeWrap(name)
+      )
+    }
+    return type === graph.kind.context || type === graph.kind.property || type === graph.kind.element
+  }
+
+  #context(context: number, node: number, step: Step, type: number, next: number[]): void {
+    const graph = this.#graph
+    // The context of an await leads to the function that waits, not to what it waits for.
+    const extension = graph.internal(context, EXTENSION)
+    if (extension >= 0 && isGenerator(graph, extension)) return
+    const wide = extension >= 0 || this.#slots(context) > MODULE_SLOTS
+    const script = this.#scriptOf(context)
+    if (script.startsWith('node:')) {
+      // Variables of Node's own functions say nothing to the reader; some of its parts are told by their script.
+      const part = NODE_PARTS.find(([prefix]) => script.startsWith(prefix))
+      if (part) {
+        this.#add(step, part[1], 0, part[1])
+        return
+      }
+    } else if (type === graph.kind.context) {
+      const rank = graph.isClosure(node) || graph.nameCode(node) === PROMISE ? 2 : 1
+      this.#add(step, 'variable', rank)
+      if (rank === 1) return
+    }
+    if (wide) return
+    this.#from.set(context, step)
+    next.push(context)
+  }
+
+  /** Script of the functions that were made in this context, '' when none is left. */
+  #scriptOf(context: number): string {
+    const graph = this.#graph
+    let looked = 0
+    for (const edge of graph.incoming(context)) {
+      if (graph.edgeCode(edge) !== CONTEXT) continue
+      const source = graph.source(edge)
+      if (graph.isClosure(source)) return scriptOf(graph, source)
+      if (++looked > MODULE_SLOTS) break
+    }
+    return ''
+  }
+
+  #slots(context: number): number {
+    const graph = this.#graph
+    let slots = 0
+    const end = graph.endEdge(context)
+    for (let edge = graph.firstEdge(context); edge < end; edge++) {
+      if (graph.edgeType(edge) === graph.kind.context) slots++
+    }
+    return slots
+  }
+
+  #named(source: number, name: string, step: Step): boolean {
+    const graph = this.#graph
+    if (isFakeClock(graph, source)) {
+      this.#add(step, 'FakeClock', 0)
+      return true
+    }
+    if (name.startsWith('global')) {
+      this.#add(step, 'globalThis', 0)
+      return true
+    }
+    if (PLAIN.has(name) || name === '' || name.startsWith('system / ')) return false
+    this.#add(step, LOADER.has(name) ? 'module loader' : name, 0)
+    return true
+  }
+
+  /** A static field: a property of a class or of a function with a name. */
+  #static(source: number, name: string, step: Step): boolean {
+    const graph = this.#graph
+    const label = graph.label(step.edge)
+    if (name === '' || name.startsWith('bound ') || label === 'listener') return false
+    if (graph.isClosure(step.to)) return false
+    this.#add(step, graph.name(source), 0)
+    return true
+  }
+
+  #isRegisters(array: number): boolean {
+    const graph = this.#graph
+    for (const edge of graph.incoming(array)) if (graph.edgeCode(edge) === REGISTERS) return true
+    return false
+  }
+
+  #add(step: Step, owner: string, rank: number, as?: string): void {
+    const graph = this.#graph
+    const { path, event } = as === undefined ? renderPath(graph, step, owner) : { path: as }
+    const candidate: Candidate = { owner, path, rank }
+    if (event !== undefined) candidate.event = event
+    for (let at: Step | null = step; at; at = at.next) {
+      if (isFakeClock(graph, at.node) || isFakeTimer(graph, at.node)) candidate.fakeClock = true
+    }
+    this.#candidates.push(candidate)
+  }
+}
+
+const MEANINGLESS = new Set([FUNCTION, SHARED, MAP, ELEMENTS, PROPERTIES, RECEIVER, REGISTERS])
+
+function isNativeWrap(name: string): boolean {
+  return /Wrap$|^FSReq|Promise$/.test(name)
+}

@@ -1,0 +1,316 @@
+/**
+ * Why a thread does not move, told from `/proc` in one sentence, e.g. "main thread is inside spawnSync or execSync, waiting
+ * for child 12 `sleep 100`". Linux; elsewhere nothing is known. Only looks, and never throws.
+ */
+import { pause } from '../process/clean.ts'
+import {
+  describeDescriptor,
+  describeSocket,
+  descriptorTarget,
+  isFifo,
+  openDescriptors,
+  processWords,
+  readStringAt,
+  socketInode,
+  stateWords,
+} from '../process/descriptors.ts'
+import {
+  childrenOf,
+  childrenOfThread,
+  linkTarget,
+  type ProcessStat,
+  readStat,
+  readText,
+  TICKS_PER_SECOND,
+  threadsOf,
+  wchan,
+} from '../process/procfs.ts'
+import { CALLS_ON_DESCRIPTOR, syscallName } from '../process/syscalls.ts'
+
+/** Between two looks; a thread that did nothing meanwhile is called stuck. */
+const SAMPLE_MS = 100
+/** `execSync` -> `sh` -> `npm` -> ... is followed this far down. */
+const DEEPEST_CHILD = 4
+
+/**
+ * One sentence about a thread as it is now.
+ *
+ * @param pid the process
+ * @param tid the thread; the main thread's is `pid`
+ * @returns undefined when the thread is gone or nothing can be known (not Linux)
+ */
+export function explainThread(pid: number, tid: number = pid): string | undefined {
+  return guarded(() => explain(pid, tid, 0), undefined)
+}
+
+/**
+ * Sentences about a process, most telling first: the main thread, the other threads (equal ones together), a used up
+ * threadpool, file locks that it waits for, signals that are pending. Idle helper threads of V8 and libuv are left out.
+ */
+export function explainProcess(pid: number): string[] {
+  return guarded(() => {
+    const main = explain(pid, pid, 0)
+    if (main === undefined) return []
+    return [main, ...otherThreads(pid), ...threadpool(pid), ...awaitedLocks(pid), ...pendingSignals(pid)]
+  }, [])
+}
+
+/**
+ * Looks twice, 100 ms apart, and says of each thread (or of the one that was asked for) whether it is stuck, and in what.
+ * Threads that did something between the two looks are said to move.
+ *
+ * @param pid the process
+ * @param tid only this thread; default: the whole process
+ * @returns sentences, most telling first; empty when nothing can be known. Never rejects.
+ */
+export async function explainStuck(pid: number, tid?: number): Promise<string[]> {
+  const before = sample(pid, tid ?? pid)
+  if (!before) return []
+  await pause(SAMPLE_MS)
+  return guarded(() => {
+    const after = sample(pid, tid ?? pid)
+    const sentence = explain(pid, tid ?? pid, 0)
+    if (!after || sentence === undefined) return []
+    const rest = tid === undefined ? explainProcess(pid).slice(1) : []
+    return [`${sentence} (${compare(before, after)})`, ...rest]
+  }, [])
+}
+
+interface Sample {
+  stat: ProcessStat
+  call: string
+}
+
+function sample(pid: number, tid: number): Sample | undefined {
+  const stat = readStat(pid, tid)
+  return stat && { stat, call: readText(`/proc/${pid}/task/${tid}/syscall`)?.trim() ?? '' }
+}
+
+function compare(before: Sample, after: Sample): string {
+  const ticks = after.stat.utime + after.stat.stime - before.stat.utime - before.stat.stime
+  if (ticks > 0) return `it used ${ticks * (1000 / TICKS_PER_SECOND)} ms of CPU within ${SAMPLE_MS} ms`
+  if (before.stat.state !== after.stat.state || before.call !== after.call) return `it moved within ${SAMPLE_MS} ms`
+  return `stuck: unchanged after ${SAMPLE_MS} ms`
+}
+
+function guarded<T>(look: () => T, otherwise: T): T {
+  try {
+    return look()
+  } catch {
+    return otherwise
+  }
+}
+
+function explain(pid: number, tid: number, depth: number): string | undefined {
+  const stat = readStat(pid, tid)
+  if (!stat) return undefined
+  const who = tid === pid ? 'main thread' : `thread ${tid} (${stat.comm})`
+  switch (stat.state) {
+    case 'Z':
+      return `${who} is a zombie: it has ended, and its parent ${processWords(stat.ppid)} has not collected it`
+    case 'T':
+    case 't':
+      return `${who} is ${stateWords(stat.state)}${tracer(pid)}`
+    case 'X':
+      return undefined
+  }
+  const call = readText(`/proc/${pid}/task/${tid}/syscall`)?.trim()
+  if (stat.state === 'R' || call === 'running') return `${who} is on the CPU${tracer(pid)} (${cpuWords(stat)})`
+  const place = wchan(pid, tid)
+  const tail = place === undefined ? '' : ` [${place}]`
+  const [number, ...words] = (call ?? '').split(' ')
+  if (!number || number === '-1') return `${who} is ${stateWords(stat.state)}${tail}`
+
+  const name = syscallName(Number(number))
+  const args = words.map((word) => Number(word))
+  const sleep = stat.state === 'D' ? 'in uninterruptible sleep in' : 'blocked in'
+  if (name === undefined) return `${who} is ${sleep} system call ${number}${tail}`
+  if (name.startsWith('epoll')) return `${who} is ${eventLoop(pid, tid, args[0] ?? -1, depth)}`
+  return `${who} is ${sleep} ${name}(2)${reason(pid, tid, name, args, depth)}${tail}`
+}
+
+function cpuWords(stat: ProcessStat): string {
+  const seconds = (ticks: number) => (ticks / TICKS_PER_SECOND).toFixed(1)
+  return `user ${seconds(stat.utime)} s, system ${seconds(stat.stime)} s`
+}
+
+function tracer(pid: number): string {
+  const found = /^TracerPid:\t(\d+)/m.exec(readText(`/proc/${pid}/status`) ?? '')?.[1]
+  return found === undefined || found === '0' ? '' : `, traced by ${processWords(Number(found))}`
+}
+
+function reason(pid: number, tid: number, name: string, args: number[], depth: number): string {
+  const [first = 0, second = 0, third = 0] = args
+  if (CALLS_ON_DESCRIPTOR.has(name)) {
+    const lock = name === 'flock' ? ', waiting for an flock' : name === 'fcntl' ? ', waiting for a record lock' : ''
+    return ` on ${describeDescriptor(pid, first)}${lock}${lock && holderOfLock(pid)}`
+  }
+  switch (name) {
+    case 'open':
+      return opened(pid, first, second)
+    case 'openat':
+    case 'openat2':
+      return opened(pid, second, name === 'openat' ? third : undefined)
+    case 'wait4':
+      return `, waiting for ${childWords(pid, tid, first | 0, depth)}`
+    case 'waitid':
+      return `, waiting for ${childWords(pid, tid, second, depth)}`
+    case 'futex':
+    case 'futex_wait':
+    case 'futex_waitv':
+      return ': it waits for a lock, a condition variable or Atomics.wait'
+    case 'poll':
+    case 'ppoll':
+      return dnsWords(pid) ?? ` on ${second} file descriptor${second === 1 ? '' : 's'}`
+    case 'nanosleep':
+    case 'clock_nanosleep':
+      return `: it sleeps for a set time${holderOfLock(pid)}`
+    default:
+      return ''
+  }
+}
+
+function opened(pid: number, pointer: number, flags: number | undefined): string {
+  const path = readStringAt(pid, pointer)
+  if (path === undefined) return ': usually a FIFO that nobody has opened at the other end, or a dead network mount'
+  const seen = path.startsWith('/') ? `/proc/${pid}/root${path}` : `/proc/${pid}/cwd/${path}`
+  if (!isFifo(seen)) return ` of ${path}`
+  const missing = flags === undefined ? 'the other end' : ['writing', 'reading', 'reading'][flags & 3]
+  return ` of the FIFO ${path}, which nobody has open${flags === undefined ? ` at ${missing}` : ` for ${missing}`}`
+}
+
+function childWords(pid: number, tid: number, wanted: number, depth: number): string {
+  const own = childrenOfThread(pid, tid)
+  const children = wanted > 0 ? [wanted] : own.length > 0 ? own : childrenOf(pid)
+  if (children.length === 0) return 'a child'
+  return children
+    .slice(-2)
+    .map((child) => {
+      const why = depth < DEEPEST_CHILD ? explain(child, child, depth + 1) : undefined
+      return `child ${processWords(child)}${why ? ` [${why}]` : ''}`
+    })
+    .join(', ')
+}
+
+/** Words for a thread that waits in an epoll: its event loop is idle, or it is the private loop of spawnSync. */
+function eventLoop(pid: number, tid: number, fd: number, depth: number): string {
+  const children = childrenOfThread(pid, tid)
+  if (isNode(pid) && isNestedLoop(pid, tid, fd, children)) {
+    const sure = tid === pid ? 'inside' : 'probably inside'
+    if (children.length > 0) {
+      const child = children[children.length - 1] ?? 0
+      return `${sure} spawnSync, execSync or execFileSync, waiting for ${childWords(pid, tid, child, depth)}`
+    }
+    return `${sure} spawnSync, execSync or execFileSync: the child has ended, but another process still holds its output`
+  }
+  const watched = watchedBy(pid, fd)
+  const list = watched.length > 0 ? `; it watches ${watched.join(', ')}` : ''
+  const known = childrenOf(pid).slice(0, 3)
+  const kids =
+    tid === pid && known.length > 0 ? `; children: ${known.map((one) => processWords(one, 40)).join(', ')}` : ''
+  return `idle in its event loop${list}${kids}`
+}
+
+function isNode(pid: number): boolean {
+  const program = linkTarget(`/proc/${pid}/exe`)
+  return program !== undefined && (/\/node[^/]*$/.test(program) || program === linkTarget('/proc/self/exe'))
+}
+
+/**
+ * In a Node process the epoll descriptors are, in order: one that stays idle, one of the platform's delay thread, the main
+ * loop, then those of workers and of nested loops (seen alike in Node 22, 24 and 26). A worker's own loop cannot be told by
+ * its place; but while a worker sits in a nested loop, nobody waits on its own one.
+ */
+function isNestedLoop(pid: number, tid: number, fd: number, children: number[]): boolean {
+  const polls = openDescriptors(pid).filter((one) => descriptorTarget(pid, one) === 'anon_inode:[eventpoll]')
+  if (tid === pid) return polls.length > 3 && fd !== polls[2]
+  if (children.length === 0) return false
+  const waited = new Set(threadsOf(pid).flatMap((thread) => polledBy(pid, thread) ?? []))
+  return polls.slice(3).some((one) => one < fd && !waited.has(one))
+}
+
+function polledBy(pid: number, tid: number): number | undefined {
+  const [number, first] = (readText(`/proc/${pid}/task/${tid}/syscall`) ?? '').split(' ')
+  return syscallName(Number(number))?.startsWith('epoll') ? Number(first) : undefined
+}
+
+function watchedBy(pid: number, fd: number): string[] {
+  const info = readText(`/proc/${pid}/fdinfo/${fd}`) ?? ''
+  const words: string[] = []
+  for (const match of info.matchAll(/^tfd:\s*(\d+)/gm)) {
+    const target = descriptorTarget(pid, Number(match[1]))
+    // Every loop watches its own wake-up and signal descriptors: they tell nothing.
+    if (target === undefined || /eventfd|signalfd|io_uring|^pipe:/.test(target)) continue
+    const inode = socketInode(target)
+    words.push(inode === undefined ? target : describeSocket(pid, inode))
+    if (words.length === 5) break
+  }
+  return words
+}
+
+function dnsWords(pid: number): string | undefined {
+  for (const fd of openDescriptors(pid)) {
+    const inode = socketInode(descriptorTarget(pid, fd) ?? '')
+    const words = inode === undefined ? '' : describeSocket(pid, inode)
+    if (words.startsWith('UDP to ') && words.endsWith(':53')) {
+      return `, probably in getaddrinfo, waiting for the DNS server ${words.slice('UDP to '.length)}`
+    }
+  }
+  return undefined
+}
+
+function otherThreads(pid: number): string[] {
+  const groups = new Map<string, number>()
+  for (const tid of threadsOf(pid)) {
+    if (tid === pid || isIdleHelper(pid, tid)) continue
+    const sentence = explain(pid, tid, 0)?.replace(/^thread \d+ /, 'thread ')
+    if (sentence !== undefined) groups.set(sentence, (groups.get(sentence) ?? 0) + 1)
+  }
+  return [...groups].map(([sentence, count]) => (count > 1 ? `${count} times: ${sentence}` : sentence))
+}
+
+/** Threads of V8, libuv and the platform that wait for work. */
+function isIdleHelper(pid: number, tid: number): boolean {
+  const stat = readStat(pid, tid)
+  if (!stat || stat.state !== 'S' || !isNode(pid)) return !stat
+  const call = syscallName(Number(readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]))
+  return call === 'futex' || (stat.comm.startsWith('DelayedTask') && call?.startsWith('epoll') === true)
+}
+
+function threadpool(pid: number): string[] {
+  const workers = threadsOf(pid).filter((tid) => readStat(pid, tid)?.comm.startsWith('libuv-worker'))
+  const busy = workers.filter((tid) => {
+    const call = readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]
+    return call !== undefined && syscallName(Number(call)) !== 'futex'
+  })
+  if (workers.length === 0 || busy.length < workers.length) return []
+  return [`threadpool is used up: all ${workers.length} libuv workers are busy, so fs, dns, crypto and zlib work waits`]
+}
+
+/** Rows of `/proc/locks` (proc_locks(5)) in which this process waits; the row without `->` names the holder. */
+function awaitedLocks(pid: number): string[] {
+  const sentences: string[] = []
+  const rows = (readText('/proc/locks') ?? '').split('\n')
+  for (const row of rows) {
+    const match = /^(\d+): ->\s+(\w+)\s+\w+\s+(\w+)\s+(\d+)/.exec(row)
+    if (!match || Number(match[4]) !== pid) continue
+    const holder = rows.find((other) => other.startsWith(`${match[1]}: `) && !other.includes('->'))?.split(/\s+/)[4]
+    const by = holder && Number(holder) > 0 ? ` held by ${processWords(Number(holder))}` : ''
+    sentences.push(`waits for a ${match[3] === 'READ' ? 'shared' : 'exclusive'} ${match[2]} lock${by}`)
+  }
+  return sentences
+}
+
+function holderOfLock(pid: number): string {
+  const [lock] = awaitedLocks(pid)
+  return lock === undefined ? '' : `: ${lock}`
+}
+
+const SIGNAL_NAMES: Record<number, string> = { 1: 'SIGHUP', 2: 'SIGINT', 3: 'SIGQUIT', 10: 'SIGUSR1', 15: 'SIGTERM' }
+
+function pendingSignals(pid: number): string[] {
+  const status = readText(`/proc/${pid}/status`) ?? ''
+  const pending = BigInt(`0x${/^ShdPnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
+  const names = Object.entries(SIGNAL_NAMES).filter(([number]) => (pending >> BigInt(Number(number) - 1)) & 1n)
+  return names.length > 0 ? [`signals are pending: ${names.map(([, name]) => name).join(', ')}`] : []
+}

@@ -1,0 +1,268 @@
+import { driveSync, type InspectorCall, withSession } from './drive.ts'
+import type { AsyncFacts, HeldBy, SuspendedFunction } from './facts.ts'
+import { findAwaiters } from './heap/awaiters.ts'
+import { findGenerators, type HeapGenerator, registersOf } from './heap/generators.ts'
+import { code, type HeapGraph } from './heap/graph.ts'
+import { findHolders } from './heap/holders.ts'
+import { type Redact, releaseObjects, resolveFrame } from './heap/resolve.ts'
+import { takeSnapshotHere } from './heap/take.ts'
+
+/** Tells marker functions apart: a marker is an async function that awaits the body of one test or hook. */
+export interface OwnerRule {
+  /** Is this the script that defines the marker? */
+  script: (url: string) => boolean
+  /** Name of the marker function. Its label is the string argument that starts with `harrow:`. */
+  fn: string
+}
+
+export interface InspectOptions {
+  /** Is a script the user's? Default: not `node:`, not below `node_modules`, not without a name. */
+  isUser?: (url: string) => boolean
+  ownerRule?: OwnerRule
+  /** Label whose frames are resolved first. */
+  preferOwner?: string
+  /** Heap ids seen in earlier dumps, left by earlier tests: resolved last. */
+  known?: ReadonlySet<number>
+  /** Time for resolving positions, milliseconds. Default 1000. */
+  budgetMs?: number
+  /** Most functions to resolve. Default 12. */
+  maxResolve?: number
+  /** For how many of them to read the locals. Default 6. */
+  localsFor?: number
+  /** Gets name and rendered value of each local; what it returns is kept. */
+  redact?: Redact
+}
+
+const LABEL_PREFIX = 'harrow:'
+const CONTEXT = code('context')
+const MAX_LISTED = 500
+const MAX_LEAVES = 60
+const MAX_HOPS = 10_000
+
+// Kept at import: a test may replace the clock of the thread that is looked at.
+const now = performance.now.bind(performance)
+
+/** A suspended function with its place in the await graph. */
+interface Entry {
+  generator: HeapGenerator
+  user: boolean
+  label: string | null
+  awaiters: Entry[]
+  below: Entry[]
+  owner: string | null
+  /** No user's function stands below it; worked out when asked for. */
+  leaf?: boolean
+}
+
+/** The default of {@link InspectOptions.isUser}. */
+export function isUserScript(url: string): boolean {
+  return url !== '' && !/^(node|evalmachine|eval|wasm):?/.test(url) && !/[\\/]node_modules[\\/]/.test(url)
+}
+
+/**
+ * The suspended async functions of an idle thread, from its heap snapshot. The algorithm asks for inspector calls by
+ * yielding them, so that one text serves the sick thread itself (`driveSync`) and a connection (`driveAsync`); a call
+ * that fails leaves a note and the walk goes on.
+ *
+ * @param heap snapshot of the thread that the calls go to
+ */
+export function* inspectSuspended(
+  heap: HeapGraph,
+  options: InspectOptions = {},
+): Generator<InspectorCall, AsyncFacts, unknown> {
+  const began = now()
+  const notes: string[] = []
+  const isUser = options.isUser ?? isUserScript
+  const entries = readEntries(heap, isUser, options.ownerRule)
+  const listed = choose(entries, options, notes)
+  const ids = new Set(listed.map((entry) => entry.generator.id))
+  const facts = new Map<Entry, SuspendedFunction>()
+  let leaves = 0
+  for (const entry of listed) {
+    const { generator } = entry
+    let heldBy: HeldBy[] = []
+    if (isLeaf(entry)) {
+      if (++leaves <= MAX_LEAVES) heldBy = holdersOf(heap, entry)
+      else if (leaves === MAX_LEAVES + 1)
+        notes.push(`who holds what is awaited: only for the first ${MAX_LEAVES} leaves`)
+    }
+    facts.set(entry, {
+      id: generator.id,
+      fn: generator.fn,
+      script: generator.script,
+      user: entry.user,
+      definedAt: generator.definedAt && {
+        url: generator.script,
+        line: generator.definedAt.line + 1,
+        column: generator.definedAt.column + 1,
+      },
+      at: null,
+      awaitedBy: entry.awaiters.map((awaiter) => awaiter.generator.id).filter((id) => ids.has(id)),
+      owner: entry.owner,
+      heldBy,
+    })
+  }
+  yield* resolvePositions(listed, facts, options, notes)
+  return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
+}
+
+/**
+ * Takes the facts about the calling thread within one synchronous call; works in the main thread and in workers.
+ * Throws a `ProbeError` when no snapshot can be read. The event loop stands still meanwhile: a few hundred milliseconds
+ * on a small heap, seconds on one of millions of objects.
+ */
+export function dumpSuspendedHere(options: InspectOptions = {}): AsyncFacts {
+  const began = now()
+  const heap = takeSnapshotHere()
+  const facts = withSession((post) => driveSync(inspectSuspended(heap, options), post))
+  return { ...facts, tookMs: now() - began }
+}
+
+function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, rule: OwnerRule | undefined): Entry[] {
+  const byNode = new Map<number, Entry>()
+  for (const generator of findGenerators(heap)) {
+    const marker = rule !== undefined && generator.fn === rule.fn && rule.script(generator.script)
+    const label = marker ? readLabel(heap, generator) : null
+    const user = !marker && isUser(generator.script)
+    byNode.set(generator.node, { generator, user, label, awaiters: [], below: [], owner: null })
+  }
+  for (const entry of byNode.values()) {
+    const { node, results } = entry.generator
+    for (const awaiter of findAwaiters(heap, results, byNode, node)) {
+      const other = byNode.get(awaiter)!
+      entry.awaiters.push(other)
+      other.below.push(entry)
+    }
+    entry.awaiters.sort((a, b) => a.generator.id - b.generator.id)
+  }
+  const entries = [...byNode.values()]
+  for (const entry of entries) entry.owner = nearestLabel(entry)
+  return entries
+}
+
+function readLabel(heap: HeapGraph, generator: HeapGenerator): string | null {
+  for (const holder of [registersOf(heap, generator.node), heap.internal(generator.node, CONTEXT)]) {
+    if (holder < 0) continue
+    const end = heap.endEdge(holder)
+    for (let edge = heap.firstEdge(holder); edge < end; edge++) {
+      const value = heap.target(edge)
+      if (!heap.type(value).endsWith('string')) continue
+      const text = heap.flat(value)
+      if (text.startsWith(LABEL_PREFIX)) return text
+    }
+  }
+  return null
+}
+
+function nearestLabel(entry: Entry): string | null {
+  const seen = new Set([entry])
+  for (const at of seen) {
+    if (at.label !== null) return at.label
+    if (seen.size < MAX_HOPS) for (const awaiter of at.awaiters) seen.add(awaiter)
+  }
+  return null
+}
+
+/** Everything that `from` reaches along `awaiters` or `below`, without `from` itself. */
+function reach(from: readonly Entry[], direction: 'awaiters' | 'below'): Set<Entry> {
+  const reached = new Set<Entry>()
+  const queue = [...from]
+  while (queue.length > 0) {
+    for (const entry of queue.pop()![direction]) {
+      if (reached.has(entry)) continue
+      reached.add(entry)
+      queue.push(entry)
+    }
+  }
+  return reached
+}
+
+/** The entries to list: the owner's first, then users', then those between or below; each by heap id. */
+function choose(entries: readonly Entry[], options: InspectOptions, notes: string[]): Entry[] {
+  const users = entries.filter((entry) => entry.user)
+  const belowUsers = reach(users, 'below')
+  const aboveUsers = reach(users, 'awaiters')
+  const markers = entries.filter((entry) => entry.label !== null)
+  const belowMarkers = reach(markers, 'below')
+  const chosen = entries.filter((entry) => {
+    if (entry.user || belowUsers.has(entry)) return true
+    // A marker without a user's function below it stands for a test that returned a promise of its own making.
+    if (entry.label !== null) return !aboveUsers.has(entry)
+    return belowMarkers.has(entry)
+  })
+  const preferred = (entry: Entry): number =>
+    options.preferOwner !== undefined && entry.owner === options.preferOwner ? 0 : 1
+  chosen.sort(
+    (a, b) => Number(b.user) - Number(a.user) || preferred(a) - preferred(b) || a.generator.id - b.generator.id,
+  )
+  if (chosen.length > MAX_LISTED) {
+    notes.push(`${chosen.length - MAX_LISTED} of ${chosen.length} suspended functions are left out`)
+    chosen.length = MAX_LISTED
+  }
+  return chosen
+}
+
+function isLeaf(entry: Entry): boolean {
+  entry.leaf ??=
+    (entry.user || entry.label !== null) && ![...reach([entry], 'below')].some((below) => below.user && below !== entry)
+  return entry.leaf
+}
+
+function holdersOf(heap: HeapGraph, leaf: Entry): HeldBy[] {
+  const lowest = [...reach([leaf], 'below'), leaf].filter((entry) => entry.below.length === 0)
+  const promises = (lowest.length > 0 ? lowest : [leaf]).flatMap((entry) => entry.generator.awaits)
+  const held = findHolders(heap, promises)
+  const loading = lowest.some((entry) => /^node:internal\/modules\//.test(entry.generator.script))
+  if (loading && held.length === 0) return [{ owner: 'module loader', path: 'module loader' }]
+  return held
+}
+
+/** Most valuable first: leaves of the wanted owner, then those who wait for them, then others, then what is known. */
+function resolveOrder(listed: readonly Entry[], options: InspectOptions): Entry[] {
+  const users = listed.filter((entry) => entry.user)
+  const fresh = users.filter((entry) => !options.known?.has(entry.generator.id))
+  const isWanted = (entry: Entry): boolean => options.preferOwner === undefined || entry.owner === options.preferOwner
+  const order = new Set<Entry>()
+  for (const entry of users.filter(isWanted)) if (fresh.includes(entry) && isLeaf(entry)) order.add(entry)
+  // A set takes in what is added while it is walked, so this goes upwards level by level.
+  for (const entry of order) for (const awaiter of entry.awaiters) if (awaiter.user) order.add(awaiter)
+  for (const group of [fresh.filter(isWanted), fresh.filter(isLeaf), fresh, users]) {
+    for (const entry of group) order.add(entry)
+  }
+  return [...order]
+}
+
+function* resolvePositions(
+  listed: readonly Entry[],
+  facts: ReadonlyMap<Entry, SuspendedFunction>,
+  options: InspectOptions,
+  notes: string[],
+): Generator<InspectorCall, void, unknown> {
+  const { budgetMs = 1000, maxResolve = 12, localsFor = 6 } = options
+  const order = resolveOrder(listed, options).filter((entry) => facts.has(entry))
+  const began = now()
+  let slowest = 0
+  let tried = 0
+  for (const entry of order) {
+    const started = now()
+    // One look-up walks the whole heap, so the next one will take about as long as the last.
+    if (tried >= maxResolve || (tried > 0 && started - began + slowest > budgetMs)) break
+    tried++
+    const fact = facts.get(entry)!
+    try {
+      const frame = yield* resolveFrame(fact.id, fact.script, tried <= localsFor, options.redact)
+      fact.at = frame.at
+      if (frame.locals) fact.locals = frame.locals
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      notes.push(`no exact line for ${fact.fn || 'an anonymous function'} (${fact.script}): ${why}`)
+    }
+    slowest = Math.max(slowest, now() - started)
+  }
+  if (tried > 0) yield* releaseObjects()
+  const left = order.length - tried
+  if (left > 0)
+    notes.push(
+      `${left} of ${order.length} suspended functions without exact line (limit of ${tried >= maxResolve ? `${maxResolve} functions` : `${budgetMs} ms`})`,
+    )
+}

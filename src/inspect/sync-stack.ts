@@ -1,0 +1,227 @@
+import { type InspectorClient, pause } from './client.ts'
+import type { RawFrame, SyncStack } from './facts.ts'
+import { MOST_LOCALS, readScope } from './locals.ts'
+
+/** How {@link captureSyncStack} looks. */
+export interface SyncStackOptions {
+  /** Which scripts are the user's: locals are only read there. By default neither `node:` nor `node_modules`. */
+  isUser?: (url: string) => boolean
+  /** How many user frames, innermost first, get their locals; 6 by default. */
+  localsOf?: number
+  /** Expression evaluated on the innermost frame; `state` is its value, parsed when it is a string of JSON. */
+  stateExpression?: string
+  /**
+   * Expression that queues a microtask and answers with an object whose property `ran` the microtask sets to true.
+   * The default uses no global, so that a fake `Promise` or clock does not matter.
+   */
+  microtaskProbe?: string
+  /** How long the thread may take to pause, in milliseconds; 1000 by default. */
+  pauseMs?: number
+  /** Time between the two samples, in milliseconds; 25 by default. */
+  sampleMs?: number
+}
+
+/** What {@link captureSyncStack} took. */
+export interface SyncStackCapture {
+  stack: SyncStack
+  /** Value of `stateExpression`; undefined when none was given or it failed. */
+  state: unknown
+}
+
+// `await` takes the engine's own Promise whatever the global is. `nextTick` callbacks run before microtasks: a chain of
+// them holds the microtask up for ever, and a tick queued behind them does not. A fake clock marks its fakes with
+// `clock` (fake-timers `hijackMethod`) and would only keep the tick.
+const MICROTASK_PROBE = `(() => {
+  const slot = { ran: false };
+  (async () => { await undefined; slot.ran = true })();
+  try {
+    const { process } = globalThis;
+    if (!('clock' in process.nextTick)) process.nextTick(() => { slot.ran = true });
+  } catch {}
+  return slot;
+})()`
+
+const GROUP = 'harrow'
+const EVALUATE_MS = 500
+const MOST_FRAMES = 200
+
+interface CallFrame {
+  callFrameId: string
+  functionName: string
+  url?: string
+  location: { scriptId: string; lineNumber: number; columnNumber?: number }
+  scopeChain: { type: string; object: { objectId?: string } }[]
+}
+
+/**
+ * Pauses a thread twice and reads its stack. The thread runs on afterwards with the debugger off, whatever happened.
+ * @returns undefined when the thread did not pause: it sits in native code, or its loop is idle
+ * @throws {ProbeError} when the inspector answers with an error or not at all
+ */
+export async function captureSyncStack(
+  client: InspectorClient,
+  options: SyncStackOptions = {},
+): Promise<SyncStackCapture | undefined> {
+  const { pauseMs = 1000, sampleMs = 25, microtaskProbe = MICROTASK_PROBE } = options
+  const scripts = new Map<string, string>()
+  const stopScripts = client.on('Debugger.scriptParsed', (params) => {
+    const { scriptId, url } = params as { scriptId: string; url: string }
+    if (url !== '') scripts.set(scriptId, url)
+  })
+  const stops = listenForStops(client)
+  try {
+    await client.post('Debugger.enable')
+    const first = await stops.pause(pauseMs)
+    if (first === undefined) return undefined
+    const frames = toFrames(first, scripts)
+    // What the watched code may still change comes first, the locals (slower) after it.
+    const state = await readState(client, first[0], options.stateExpression)
+    const slot = await evaluate(client, first[0], microtaskProbe, false).catch(() => undefined)
+    await addLocals(client, first, frames, options)
+    await client.post('Debugger.resume')
+    await pause(sampleMs)
+    const again = await stops.pause(pauseMs).catch(() => undefined)
+    const microtasks = again === undefined ? 'unknown' : await readSlot(client, slot?.objectId)
+    return { stack: { frames, second: again === undefined ? [] : toFrames(again, scripts), microtasks }, state }
+  } finally {
+    stopScripts()
+    stops.stop()
+    client.post('Runtime.releaseObjectGroup', { objectGroup: GROUP }).catch(() => {})
+    client.post('Debugger.resume').catch(() => {})
+    await client.post('Debugger.disable').catch(() => {})
+  }
+}
+
+interface Stops {
+  /** Asks for a pause and waits for it; undefined when the time is over. */
+  pause(timeoutMs: number): Promise<CallFrame[] | undefined>
+  stop(): void
+}
+
+/** A stop may come before it is asked for (a `debugger` statement of the user): it is kept, and serves as well. */
+function listenForStops(client: InspectorClient): Stops {
+  let stopped: CallFrame[] | undefined
+  let tell = () => {}
+  const stopPaused = client.on('Debugger.paused', (params) => {
+    stopped = (params as { callFrames: CallFrame[] }).callFrames
+    tell()
+  })
+  const stopResumed = client.on('Debugger.resumed', () => {
+    stopped = undefined
+  })
+  return {
+    async pause(timeoutMs) {
+      const happened = new Promise<void>((resolve) => {
+        tell = resolve
+      })
+      if (stopped === undefined) {
+        const limit = pause(timeoutMs)
+        const asked = client.post('Debugger.pause', {}, timeoutMs).catch(() => limit)
+        await Promise.race([Promise.all([asked, happened]), limit])
+      }
+      return stopped
+    },
+    stop() {
+      stopPaused()
+      stopResumed()
+    },
+  }
+}
+
+function toFrames(callFrames: CallFrame[], scripts: Map<string, string>): RawFrame[] {
+  return callFrames.slice(0, MOST_FRAMES).map(({ functionName, url, location }) => {
+    const script = scripts.get(location.scriptId) ?? url ?? ''
+    if (script === '') return { fn: functionName, at: null }
+    return {
+      fn: functionName,
+      at: { url: script, line: location.lineNumber + 1, column: (location.columnNumber ?? 0) + 1 },
+    }
+  })
+}
+
+async function addLocals(
+  client: InspectorClient,
+  callFrames: CallFrame[],
+  frames: RawFrame[],
+  { isUser = isUserScript, localsOf = 6 }: SyncStackOptions,
+): Promise<void> {
+  let left = localsOf
+  for (const [index, frame] of frames.entries()) {
+    if (left === 0) return
+    const callFrame = callFrames[index]
+    if (callFrame === undefined || frame.at === null || !isUser(frame.at.url)) continue
+    left -= 1
+    try {
+      const locals = await readLocals(client, callFrame)
+      if (Object.keys(locals).length > 0) frame.locals = locals
+    } catch {
+      // Positions without locals are worth having; one refusal is not asked again for every frame.
+      return
+    }
+  }
+}
+
+/** Arguments and variables of one call: its scopes from the inside up to, and without, what the function closes over. */
+async function readLocals(client: InspectorClient, { scopeChain }: CallFrame): Promise<Record<string, string>> {
+  const end = scopeChain.findIndex(({ type }) => !['local', 'block', 'catch'].includes(type))
+  const own = end === -1 ? scopeChain : scopeChain.slice(0, end)
+  // The function's own scope holds the arguments.
+  own.sort((a, b) => Number(b.type === 'local') - Number(a.type === 'local'))
+  let locals: Record<string, string> = {}
+  for (const { object } of own) {
+    const room = MOST_LOCALS - Object.keys(locals).length
+    if (room <= 0 || object.objectId === undefined) break
+    locals = { ...(await readScope(client.post, object.objectId, room)), ...locals }
+  }
+  return locals
+}
+
+async function readState(client: InspectorClient, frame: CallFrame | undefined, expression?: string): Promise<unknown> {
+  if (expression === undefined) return undefined
+  try {
+    const { value } = await evaluate(client, frame, expression, true)
+    return typeof value === 'string' ? JSON.parse(value) : value
+  } catch {
+    return undefined
+  }
+}
+
+interface Evaluated {
+  value?: unknown
+  objectId?: string
+}
+
+async function evaluate(
+  client: InspectorClient,
+  frame: CallFrame | undefined,
+  expression: string,
+  returnByValue: boolean,
+): Promise<Evaluated> {
+  if (frame === undefined) return {}
+  const answer = await client.post('Debugger.evaluateOnCallFrame', {
+    callFrameId: frame.callFrameId,
+    expression,
+    returnByValue,
+    objectGroup: GROUP,
+    silent: true,
+    timeout: EVALUATE_MS,
+  })
+  const { result, exceptionDetails } = answer as { result: Evaluated; exceptionDetails?: unknown }
+  return exceptionDetails === undefined ? result : {}
+}
+
+async function readSlot(client: InspectorClient, objectId: string | undefined): Promise<SyncStack['microtasks']> {
+  if (objectId === undefined) return 'unknown'
+  try {
+    const answer = await client.post('Runtime.getProperties', { objectId, ownProperties: true })
+    const { result } = answer as { result: { name: string; value?: { value?: unknown } }[] }
+    const ran = result.find(({ name }) => name === 'ran')?.value?.value
+    return ran === true ? 'turning' : ran === false ? 'still' : 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+function isUserScript(url: string): boolean {
+  return !url.startsWith('node:') && !url.includes('/node_modules/')
+}

@@ -1,0 +1,32 @@
+/**
+ * Copies of the functions that the process code needs, taken when this module is loaded: fake timers, spies on `fs`
+ * or a stubbed `process.kill` in the user's tests must neither disarm it nor see its calls.
+ */
+import childProcess from 'node:child_process'
+import fs from 'node:fs'
+
+export const openSync = fs.openSync
+export const readSync = fs.readSync
+export const closeSync = fs.closeSync
+export const readdirSync = fs.readdirSync
+export const readlinkSync = fs.readlinkSync
+export const statSync = fs.statSync
+export const execFileSync = childProcess.execFileSync
+
+/** Monotonic clock, milliseconds. */
+export const monotonic: () => number = performance.now.bind(performance)
+
+/** Sends a signal; the process code calls it through `signalProcess` only. */
+export const kill: typeof process.kill = process.kill.bind(process)
+
+/** Milliseconds since the epoch of a date text. */
+export const parseDate = Date.parse
+
+const setTimer = setTimeout
+
+/** Waits `ms` milliseconds of real time; keeps the process alive meanwhile. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimer(resolve, ms)
+  })
+}

@@ -1,0 +1,165 @@
+import { explainProcess } from '../inspect/kernel-wait.ts'
+import { monotonic, pause } from '../process/clean.ts'
+import { identityKey, isRunning, type ProcessIdentity, sameProcess, signalProcess } from '../process/identity.ts'
+import { readStat } from '../process/procfs.ts'
+import { findMembers, type Member, type MemberQuery, type Spared } from './members.ts'
+
+export interface EndOptions {
+  /** Time between SIGTERM and force, milliseconds; 0 leaves SIGTERM out. Default 100. */
+  politeMs?: number
+  /** Time to wait for the processes to be gone after SIGKILL, milliseconds. Default 2000. */
+  verifyMs?: number
+  /**
+   * Where else to look for members that are born while we work, e.g. the tag of the session. Without it only descendants
+   * of the given processes are looked for, and a child whose parent dies between two looks can be missed.
+   */
+  query?: MemberQuery
+}
+
+/** A process that is gone; `signal` is the last one that it was sent. */
+export interface EndedProcess {
+  pid: number
+  command: string
+  signal: 'SIGTERM' | 'SIGKILL'
+}
+
+export interface EndResult {
+  ended: EndedProcess[]
+  /** Those that still run, and those that were refused; the reason is a sentence without its subject. */
+  left: Spared[]
+}
+
+const MOST_FREEZE_PASSES = 50
+const MOST_ROUNDS = 5
+
+/**
+ * Ends processes and all their descendants: SIGTERM (and SIGCONT, since a stopped process keeps SIGTERM pending) parents
+ * first, a bounded wait, then SIGSTOP to all until nobody new turns up, SIGKILL, and a look whether they are gone.
+ *
+ * The identity of each process is compared right before each signal; what {@link findMembers} refuses is never signalled. A
+ * zombie counts as gone. Never throws for a process that resists: it comes back in `left`. Takes at most about
+ * `politeMs` + `verifyMs`, plus the time for 50 looks at the process table.
+ *
+ * @throws UsageError for a bad tag in `query`
+ */
+export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOptions = {}): Promise<EndResult> {
+  const { politeMs = 100, verifyMs = 2000, query } = options
+  const roster = new Roster(ids, query)
+
+  let running = roster.look()
+  if (politeMs > 0 && running.length > 0) {
+    for (const member of running) roster.send(member, 'SIGTERM')
+    for (const member of running) signalProcess(member, 'SIGCONT')
+    running = await untilGone(() => roster.look(), politeMs)
+  }
+  const deadline = monotonic() + verifyMs
+  for (let round = 0; round < MOST_ROUNDS && running.length > 0; round++) {
+    for (const member of await freeze(roster)) roster.send(member, 'SIGKILL')
+    running = await untilGone(() => roster.running(), deadline - monotonic())
+    if (running.length > 0) break
+    running = roster.look()
+  }
+  return roster.result()
+}
+
+/**
+ * The same for an `exit` handler, where nothing can be waited for: SIGKILL at once to the given processes and their
+ * descendants, again until a look finds nobody new (at most 5 times). `left` holds those that were refused and those that
+ * could not be signalled.
+ */
+export function endMembersSync(ids: Iterable<ProcessIdentity>, query?: MemberQuery): EndResult {
+  const roster = new Roster(ids, query)
+  const killed = new Set<string>()
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const fresh = roster.look().filter((member) => !killed.has(identityKey(member)))
+    if (fresh.length === 0) break
+    for (const member of fresh) {
+      roster.send(member, 'SIGKILL')
+      killed.add(identityKey(member))
+    }
+  }
+  return roster.result('signalled')
+}
+
+/** Everybody who was ever seen as a member: once known, a process is followed even when its parent and its tag are gone. */
+class Roster {
+  readonly #query: MemberQuery | undefined
+  readonly #given: ProcessIdentity[]
+  readonly #seen = new Map<string, Member>()
+  readonly #sent = new Map<string, EndedProcess['signal']>()
+  readonly #spared = new Map<number, Spared>()
+
+  constructor(ids: Iterable<ProcessIdentity>, query: MemberQuery | undefined) {
+    this.#given = [...ids, ...(query?.also ?? [])]
+    this.#query = query
+  }
+
+  /** Looks at the process table anew; answers with the members that run, each parent before its children. */
+  look(): Member[] {
+    const also = [...this.#given, ...this.#seen.values()]
+    const { members, spared } = findMembers({ ...this.#query, also })
+    for (const member of members) if (!this.#seen.has(identityKey(member))) this.#seen.set(identityKey(member), member)
+    for (const one of spared) this.#spared.set(one.pid, one)
+    return members
+  }
+
+  /** Those already known that still run; cheaper than {@link look}. */
+  running(): Member[] {
+    return [...this.#seen.values()].filter(isRunning)
+  }
+
+  send(member: Member, signal: EndedProcess['signal']): void {
+    if (signalProcess(member, signal)) this.#sent.set(identityKey(member), signal)
+  }
+
+  result(goneWhen: 'gone' | 'signalled' = 'gone'): EndResult {
+    const ended: EndedProcess[] = []
+    const left = [...this.#spared.values()]
+    for (const [key, member] of this.#seen) {
+      const signal = this.#sent.get(key)
+      const gone = !isRunning(member) || (goneWhen === 'signalled' && signal === 'SIGKILL')
+      if (gone) {
+        if (signal) ended.push({ pid: member.pid, command: member.command, signal })
+        continue
+      }
+      const how = goneWhen === 'gone' ? explainProcess(member.pid)[0] : undefined
+      left.push({ pid: member.pid, command: member.command, reason: `still runs${how ? `: ${how}` : ''}` })
+    }
+    return { ended, left }
+  }
+}
+
+/** Stops all members, again and again until a look finds nobody new and all have really stopped. */
+async function freeze(roster: Roster): Promise<Member[]> {
+  const frozen = new Map<string, Member>()
+  for (let pass = 0; pass < MOST_FREEZE_PASSES; pass++) {
+    let fresh = 0
+    for (const member of roster.look()) {
+      if (frozen.has(identityKey(member))) continue
+      frozen.set(identityKey(member), member)
+      signalProcess(member, 'SIGSTOP')
+      fresh++
+    }
+    // A fork that began before the signal arrived can still bring a child, so all must have stopped, not only been told.
+    if (fresh === 0 && ![...frozen.values()].some(canFork)) break
+    await pause(1)
+  }
+  return [...frozen.values()]
+}
+
+function canFork(member: Member): boolean {
+  return sameProcess(member) && (readStat(member.pid)?.state === 'R' || readStat(member.pid)?.state === 'S')
+}
+
+/** Asks again, with growing pauses, until nobody is left or the time is over. */
+async function untilGone(ask: () => Member[], limitMs: number): Promise<Member[]> {
+  const deadline = monotonic() + limitMs
+  let step = 2
+  for (;;) {
+    const running = ask()
+    const rest = deadline - monotonic()
+    if (running.length === 0 || rest <= 0) return running
+    await pause(Math.min(step, rest))
+    step = Math.min(step * 2, 50)
+  }
+}

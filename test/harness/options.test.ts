@@ -1,0 +1,40 @@
+import { describe, expect, test } from 'vitest'
+import { resolveOptions } from '../../harness/options.ts'
+import { UsageError } from '../../src/errors.ts'
+
+describe('options', () => {
+  test('has a default for everything', () => {
+    const options = resolveOptions()
+    expect(options.hang).toMatchObject({ grace: 1000, blocked: 10_000, collect: 60_000, rerunRest: true, lost: 'rerun' })
+    expect(options.dumpDir).toBe('.harrow/dumps')
+  })
+
+  test.each([
+    [{ hnag: {} }, /no option "hnag"\. Did you mean "hang"\? Valid options: hang, dumpDir, redact, header/],
+    [{ hang: { gracee: 1 } }, /no option "gracee"\. Did you mean "grace"\?.*grace, blocked, collect/],
+    [{ hang: { grace: '1s' } }, /"hang\.grace" expects milliseconds from 0 to 2147483647, got "1s"/],
+    [{ hang: { grace: -1 } }, /got -1/],
+    [{ hang: { blocked: Number.POSITIVE_INFINITY } }, /got Infinity/],
+    [{ hang: true }, /option "hang" expects an object, got true/],
+    [{ hang: { lost: 'on' } }, /'rerun' or 'off', got "on"/],
+    [{ hang: { maxPerFile: 0 } }, /whole number of at least 1, got 0/],
+    [{ hang: { rerunRest: false, maxPerFile: 2 } }, /contradict each other/],
+    [{ dumpDir: '' }, /"dumpDir" expects a folder name/],
+    [{ redact: 'password' }, /"redact" expects a list/],
+    [{ redact: [1] }, /got 1/],
+    [{ header: 'yes' }, /"header" expects true or false/],
+    ['all', /harrow\(\) expects an object, got "all"/],
+    [[], /got an array/],
+  ])('refuses %j with a message that names what is wrong', (given, text) => {
+    expect(() => resolveOptions(given)).toThrow(UsageError)
+    expect(() => resolveOptions(given)).toThrow(text)
+  })
+
+  test('takes `hang: false` as "leave the pool alone"', () => {
+    expect(resolveOptions({ hang: false }).hang).toBeNull()
+  })
+
+  test('keeps redaction strings literal and takes expressions as they are', () => {
+    expect(resolveOptions({ redact: ['a.b', /x+/] }).redact).toEqual(['a\\.b', 'x+'])
+  })
+})

@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { WorkerState } from '../../harness/protocol.ts'
+import { closeRecord, encodeRecord, openRecord, readRecord } from '../../harness/state-record.ts'
+
+let dir = ''
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'harrow-record-'))
+})
+afterEach(() => {
+  rmSync(dir, { recursive: true })
+})
+
+const state = (over: Partial<WorkerState> = {}): WorkerState => ({
+  seq: 1,
+  at: 2,
+  phase: 'test',
+  file: '/größe/ü.test.ts',
+  suite: null,
+  hook: null,
+  running: [{ id: 'a_0', start: 1 }],
+  sections: [],
+  crumb: null,
+  ...over,
+})
+
+test('what was written last is read, also when it is shorter than what stood there', () => {
+  const path = join(dir, 'a')
+  const fd = openRecord(path)
+  writeSync(fd, encodeRecord(state({ file: 'x'.repeat(2000) })), 0)
+  writeSync(fd, encodeRecord(state()), 0)
+  expect(readRecord(path)).toEqual(state())
+  closeRecord(fd)
+})
+
+test('is readable by its owner only', () => {
+  const path = join(dir, 'a')
+  closeRecord(openRecord(path))
+  expect(statSync(path).mode & 0o777).toBe(0o600)
+})
+
+test.each(['', 'zzzzzzzz{}', '00000005{"a"', 'ffffffff{}', '00000002{}extra', '-0000001{}'])('never throws on %j', (text) => {
+  const path = join(dir, 'a')
+  writeFileSync(path, text)
+  expect(() => readRecord(path)).not.toThrow()
+})
+
+test('answers undefined for a file that is not there', () => {
+  expect(readRecord(join(dir, 'none'))).toBeUndefined()
+})
+
+test('a record with very many concurrent tests is cut, not lost', () => {
+  const running = Array.from({ length: 500 }, (_, i) => ({ id: `id_${i}`, start: i }))
+  const path = join(dir, 'a')
+  const fd = openRecord(path)
+  writeSync(fd, encodeRecord(state({ running })), 0)
+  expect(readRecord(path)?.running.length).toBeGreaterThan(0)
+  closeRecord(fd)
+})

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+
+const waiting: ((value: string) => void)[] = []
+
+async function harrowOwner(_label: string, body: () => unknown): Promise<unknown> {
+  return await body()
+}
+
+async function readReply(): Promise<string> {
+  return await new Promise<string>((resolve) => waiting.push(resolve))
+}
+
+test('an earlier test leaves a function behind', () => {
+  readReply()
+})
+
+test.concurrent('hangs in a plain body', async function plainBody() {
+  expect(await readReply()).toBe('released')
+})
+
+test.concurrent('hangs in a marked body', () =>
+  harrowOwner('harrow:marked', async () => {
+    const file = process.env.HARROW_TEST_DUMP ?? ''
+    Object.assign(globalThis, {
+      hang: { file, release: () => waiting.forEach((resolve) => resolve('released')) },
+    })
+    await readReply()
+  }))

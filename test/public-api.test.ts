@@ -1,0 +1,71 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { childEnv, root } from '../scripts/dev/checkout.ts'
+import { runChild } from '../scripts/dev/child.ts'
+import { exportsOf, read } from './source.ts'
+
+/** Exported names of a module, sorted; types are marked. Follows `export * from`. */
+function namesOf(path: string): string[] {
+  return exportsOf(read(path))
+    .flatMap(({ name, typeOnly, from }) => {
+      if (name !== '*') return [typeOnly ? `type ${name}` : name]
+      return namesOf(join(dirname(path), from!))
+    })
+    .sort()
+}
+
+describe('the public names', () => {
+  test('of harrow', () => {
+    expect(namesOf(join(root, 'src/index.ts'))).toMatchInlineSnapshot()
+  })
+
+  test('of harrow/vitest', () => {
+    expect(namesOf(join(root, 'harness/index.ts'))).toMatchInlineSnapshot()
+  })
+
+  test('of harrow/reporters', () => {
+    expect(namesOf(join(root, 'reporters/index.ts'))).toMatchInlineSnapshot()
+  })
+})
+
+describe('the package', () => {
+  const manifest = JSON.parse(read(root, 'package.json')) as {
+    version: string
+    bin: Record<string, string>
+    exports: Record<string, string | Record<string, string>>
+  }
+
+  beforeAll(async () => {
+    const built = await runChild(process.execPath, ['scripts/dev/build.ts'], { cwd: root, limitMs: 60_000 })
+    expect(built.output).toBe('')
+    expect(built.code).toBe(0)
+  }, 90_000)
+
+  test('exports files that the build makes', () => {
+    const paths = Object.values(manifest.exports).flatMap((to) => (typeof to === 'string' ? to : Object.values(to)))
+    expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
+
+  test.each(['src/index', 'harness/index', 'reporters/index'])(
+    '%s has the same values in dist as in the source',
+    async (entry) => {
+      const script = `import(process.argv[1]).then((m) => console.log(JSON.stringify(Object.keys(m).sort())))`
+      const loaded = await runChild(process.execPath, ['-e', script, join(root, 'dist', `${entry}.js`)], {
+        cwd: root,
+        env: childEnv(),
+        limitMs: 30_000,
+      })
+      expect(loaded.output).toMatch(/^\[/)
+      const values = namesOf(join(root, `${entry}.ts`)).filter((name) => !name.startsWith('type '))
+      expect(JSON.parse(loaded.output)).toEqual(values)
+    },
+  )
+
+  test('has commands that are executable and start with node', () => {
+    for (const path of Object.values(manifest.bin)) {
+      expect(readFileSync(join(root, path), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+      expect(statSync(join(root, path)).mode & 0o111).toBe(0o111)
+    }
+  })
+})
