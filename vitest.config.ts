@@ -1,13 +1,9 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { defineConfig, type ViteUserConfig } from 'vitest/config'
-
-// Our own suite runs under our own plugin.
-const plugin = join(import.meta.dirname, 'harness/index.ts')
-const plugins: ViteUserConfig['plugins'] = existsSync(plugin) ? [(await import(plugin)).harrow()] : []
+import { defineConfig } from 'vitest/config'
+import { harrow } from './harness/index.ts'
 
 export default defineConfig({
-  plugins,
+  // Our own suite runs under our own plugin.
+  plugins: [harrow()],
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'test/hangs/corpus/**', 'test/fixtures/**'],

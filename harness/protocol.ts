@@ -4,8 +4,8 @@ import type { AsyncFacts, Breadcrumb, LostPromise, RawFrame } from '../src/inspe
 /** Marks a message as ours; vitest ignores messages without its own marks on both sides. */
 export const MARK = '__harrow__'
 
-/** Where the worker's code is. */
-export type WorkerPhase = 'start' | 'collect' | 'suite' | 'hook' | 'test' | 'teardown' | 'between' | 'stop'
+/** Where the worker's code is; `dump`: it looks at itself and answers nothing meanwhile. */
+export type WorkerPhase = 'start' | 'collect' | 'suite' | 'hook' | 'test' | 'teardown' | 'between' | 'dump' | 'stop'
 
 /** A stretch of code with a limit of vitest's own: a test body or a hook. Times in milliseconds since the epoch. */
 export interface Section {
@@ -39,6 +39,8 @@ export interface WorkerState {
   running: RunningTest[]
   sections: Section[]
   crumb: Breadcrumb | null
+  /** A test listens to SIGUSR1 itself: the inspector cannot be opened from outside any more. */
+  sigusr1?: boolean
 }
 
 /** Ids and results of tests that finished and that vitest may not have reported yet. */
@@ -65,7 +67,6 @@ export interface SelfReport {
 export type ToWorker =
   | { [MARK]: 'ping'; n: number }
   | { [MARK]: 'dump'; n: number; owner: string | null }
-  | { [MARK]: 'trace-check'; n: number }
 
 export type FromWorker =
   | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }
@@ -73,8 +74,8 @@ export type FromWorker =
   /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
   | { [MARK]: 'timeout'; section: Section; state: WorkerState; report: SelfReport }
   | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
+  /** Trace mode: what runs waits for a promise that was collected while pending. */
   | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean }
-  | { [MARK]: 'trace-state'; n: number; lost: LostPromise[]; body: boolean }
 
 /** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
 export interface WorkerConfig {

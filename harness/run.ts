@@ -3,7 +3,7 @@
  * One per resolved vitest config; it lives in the main process.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join, relative, resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
@@ -270,6 +270,7 @@ export class Run {
       loop: evidence.loop,
       sync: evidence.sync && { frames: frames(evidence.sync.frames), second: frames(evidence.sync.second), microtasks: evidence.sync.microtasks },
       crumb: crumb && { call: crumb.call, detail: crumb.detail, sinceMs: Date.parse(evidence.at) - crumb.since, frames: frames(crumb.frames) },
+      stackError: evidence.stackError,
       kernel: evidence.kernel,
       awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
       owner: ownerOf(evidence),
@@ -306,8 +307,11 @@ export class Run {
 
   // ---- the end
 
-  /** Writes the run record; called at the end of each run, and again when the process exits. */
-  writeRecord(): void {
+  /**
+   * Writes the run record; called at the end of each run, and again when the process exits.
+   * @returns false when it could not be written; the reason has been said
+   */
+  writeRecord(): boolean {
     const folder = join(this.root, '.harrow')
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -316,6 +320,7 @@ export class Run {
     }
     const error = this.record.writeSync(join(folder, 'run.json'))
     if (error) this.note(`the run record was not written: ${error}`)
+    return error === undefined
   }
 
   /** Ends every process of the run that is left. */
@@ -335,14 +340,39 @@ export class Run {
     if (this.#temp !== null) rmSync(this.#temp, { recursive: true, force: true })
   }
 
+  /** Ctrl-C on a suite that hangs is how most people end one: say at least what was running. */
+  #tellInterrupted(): void {
+    const now = performance.timeOrigin + performance.now()
+    for (const patient of this.#patients) {
+      const state = patient.dead || patient.options.trace ? undefined : patient.newestState()
+      if (!state?.file) continue
+      const file = this.#relative(state.file)
+      const tests = state.running.map((r) => ({ task: taskById(this.vitest, r.id), since: r.start }))
+      for (const { task, since } of tests) {
+        if (task) sayNow(` harrow: interrupted while ${file} > ${titles(task).join(' > ')} ran (${((now - since) / 1000).toFixed(1)} s)`)
+      }
+      if (tests.length === 0) sayNow(` harrow: interrupted in ${file} (${state.hook ?? state.phase}, ${((now - state.at) / 1000).toFixed(1)} s)`)
+    }
+  }
+
   readonly #onExit = (): void => {
     if (!this.#closed) {
       this.record.interrupted()
+      this.#tellInterrupted()
       endMembersSync(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
     }
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.
     if (this.#abandoned.length > 0) process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+/** The process exits: nothing asynchronous is printed any more. */
+function sayNow(text: string): void {
+  try {
+    writeSync(2, `${text}\n`)
+  } catch {
+    // Nobody reads stderr.
   }
 }
 
@@ -358,7 +388,7 @@ function hangError(facts: HangFacts, verdict: Verdict, dump: string | null, root
     .filter((frame) => frame.user)
     .map((frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`)
   const at = stack.length > 0 ? stack : [`    at <anonymous> (${resolve(root, facts.file.path)}:${facts.file.line}:1)`]
-  return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}`, code: 'HARROW_HANG' }
+  return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}` }
 }
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -37,7 +37,7 @@ export class HangReporter implements RunListener {
   }
 
   onTestRunEnd(): void {
-    this.#run.writeRecord()
+    const written = this.#run.writeRecord()
     const { hangs, orphans } = this.#run
     if (hangs.length === 0 && orphans.length === 0) return
     const c = this.#colors()
@@ -47,7 +47,7 @@ export class HangReporter implements RunListener {
       for (const hang of hangs) lines.push(`   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`)
     }
     if (orphans.length > 0) lines.push(` ${c.bold('processes ended')}  ${orphans.length}`)
-    lines.push(` ${c.dim('record')}  .harrow/run.json`, '')
+    lines.push(...(written ? [` ${c.dim('record')}  .harrow/run.json`] : []), '')
     this.#print(lines.join('\n'))
   }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `harrow`: finds the verb and sets the exit code (0 fine, 1 failure, 2 wrong usage). */
 import { readFileSync } from 'node:fs'
+import { stripVTControlCharacters } from 'node:util'
 import { defineCommand, renderUsage } from 'citty'
 import { isHarrowError, UsageError } from '../src/errors.ts'
 import { dump } from './dump.ts'
@@ -33,6 +34,11 @@ function version(): string {
   return 'unknown'
 }
 
+/** citty colours its texts wherever they go. */
+function plain(text: string, stream: NodeJS.WriteStream): string {
+  return stream.isTTY ? text : stripVTControlCharacters(text).replace(/ +$/gm, '')
+}
+
 async function run(args: string[]): Promise<void> {
   const at = args.findIndex((arg) => !arg.startsWith('-'))
   const name = args[at]
@@ -40,7 +46,7 @@ async function run(args: string[]): Promise<void> {
   const flags = verb === undefined ? args : args.slice(at + 1)
   const own = flags.includes('--') ? flags.slice(0, flags.indexOf('--')) : flags
   if (own.includes('--help') || own.includes('-h')) {
-    process.stdout.write(`${await (verb?.usage() ?? renderUsage(main))}\n`)
+    process.stdout.write(`${plain(await (verb?.usage() ?? renderUsage(main)), process.stdout)}\n`)
     return
   }
   if (name === undefined && (own.includes('--version') || own.includes('-v'))) {
@@ -49,7 +55,7 @@ async function run(args: string[]): Promise<void> {
   }
   if (verb === undefined) {
     const problem = name === undefined ? 'no command given' : `unknown command ${JSON.stringify(name)}`
-    throw new UsageError(`${problem}\n\n${await renderUsage(main)}`)
+    throw new UsageError(`${problem}\n\n${plain(await renderUsage(main), process.stderr)}`)
   }
   await verb.run(flags)
 }

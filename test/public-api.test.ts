@@ -17,15 +17,46 @@ function namesOf(path: string): string[] {
 
 describe('the public names', () => {
   test('of harrow', () => {
-    expect(namesOf(join(root, 'src/index.ts'))).toMatchInlineSnapshot()
+    expect(namesOf(join(root, 'src/index.ts'))).toMatchInlineSnapshot(`
+      [
+        "DUMP_FORMAT",
+        "HangError",
+        "HarrowError",
+        "InternalError",
+        "ProbeError",
+        "UsageError",
+        "isHarrowError",
+        "parseDumpRecord",
+        "renderDump",
+        "type Confidence",
+        "type DumpRecord",
+        "type HangErrorDetails",
+        "type HarrowErrorCode",
+        "type Site",
+      ]
+    `)
   })
 
   test('of harrow/vitest', () => {
-    expect(namesOf(join(root, 'harness/index.ts'))).toMatchInlineSnapshot()
+    expect(namesOf(join(root, 'harness/index.ts'))).toMatchInlineSnapshot(`
+      [
+        "HangError",
+        "UsageError",
+        "harrow",
+        "isHarrowError",
+        "type HangOptions",
+        "type HarrowOptions",
+        "type HarrowPlugin",
+      ]
+    `)
   })
 
   test('of harrow/reporters', () => {
-    expect(namesOf(join(root, 'reporters/index.ts'))).toMatchInlineSnapshot()
+    expect(namesOf(join(root, 'reporters/index.ts'))).toMatchInlineSnapshot(`
+      [
+        "HangReporter",
+      ]
+    `)
   })
 })
 

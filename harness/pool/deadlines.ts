@@ -36,6 +36,9 @@ export interface Clock {
 /** A worker counts as not answering after this silence; below it a long tick of the loop is normal. */
 export const SILENCE_MS = 600
 
+/** A worker that looks at its own heap may be away for so long. */
+const DUMP_MS = 30_000
+
 export function findOverdue(stage: Stage, state: WorkerState | undefined, clock: Clock, limits: Limits): Overdue | undefined {
   const { now } = clock
   const blocked = clock.silentMs >= SILENCE_MS
@@ -47,6 +50,9 @@ export function findOverdue(stage: Stage, state: WorkerState | undefined, clock:
   if (stage === 'stop') return over(clock.stageSince, limits.stop, null, limits.grace)
   // Not even the tracker answered yet: module loading of vitest itself, its environment, or a setup file.
   if (!state) return over(clock.stageSince, limits.collect)
+
+  // It looks at its own heap, and whatever else is open waits for that.
+  if (state.phase === 'dump') return over(Math.max(state.at, clock.stageSince), DUMP_MS)
 
   const inside = (section: Section): boolean => section.timeout > 0 && Number.isFinite(section.timeout)
   for (const section of state.sections) {

@@ -45,6 +45,8 @@ export interface Evidence {
   at: string
   loop: 'blocked' | 'idle'
   sync: SyncStack | null
+  /** Why there is no stack although JavaScript may be running; null when the thread was asked and did not stop. */
+  stackError: string | null
   crumb: Breadcrumb | null
   kernel: string[]
   self: SelfReport | null
@@ -62,7 +64,7 @@ export interface Evidence {
 const CRUMB_MS = 250
 const ATTACH_MS = 1500
 /** A heap of the largest size that is dumped at all takes about this long (DESIGN.md). */
-const SELF_DUMP_MS = 20_000
+export const SELF_DUMP_MS = 20_000
 
 const PHASES: Record<WorkerPhase, Phase> = {
   start: 'start',
@@ -72,6 +74,7 @@ const PHASES: Record<WorkerPhase, Phase> = {
   test: 'test',
   teardown: 'teardown',
   between: 'after-tests',
+  dump: 'test',
   stop: 'after-tests',
 }
 
@@ -82,8 +85,10 @@ export async function collectEvidence(context: Context, stage: Stage, overdue: O
   const { patient } = context
   const began = performance.now()
   let state = patient.newestState()
+  // Of several tests that run at once, a blocked thread is blamed on the one whose code it runs, not on the first overdue.
+  const section = overdue.loop === 'blocked' && (state?.running.length ?? 0) > 1 ? null : overdue.section
   const evidence: Evidence = {
-    ...blank(context, stage, state, overdue.section),
+    ...blank(context, stage, state, section),
     loop: overdue.loop,
     limitMs: overdue.limitMs,
     waitedMs: overdue.waitedMs,
@@ -91,7 +96,7 @@ export async function collectEvidence(context: Context, stage: Stage, overdue: O
   }
   const describe = (newer: WorkerState): void => {
     state = newer
-    Object.assign(evidence, whose(context, stage, newer, overdue.section))
+    Object.assign(evidence, whose(context, stage, newer, section))
     evidence.crumb = liveCrumb(newer)
   }
 
@@ -108,10 +113,13 @@ export async function collectEvidence(context: Context, stage: Stage, overdue: O
   }
   if (evidence.loop === 'blocked') {
     const pongBefore = patient.lastPong
-    if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
+    if (state?.sigusr1 && patient.process) {
+      evidence.missing.push('no JavaScript stack: the test listens to SIGUSR1, the signal that opens the inspector')
+      evidence.stackError = 'the test listens to SIGUSR1, the signal that opens the inspector'
+    } else if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
       evidence.missing.push(`no JavaScript stack: the thread is inside ${evidence.crumb.call}`)
     } else {
-      const seen = await stackOf(context, evidence.missing)
+      const seen = await stackOf(context, evidence)
       if (seen) {
         evidence.sync = seen.stack
         const snapshot = parseSnapshot(seen.state)
@@ -138,16 +146,14 @@ export function evidenceOfTimeout(context: Context, message: FromWorker & { [MAR
     ...blank(context, 'run', state, section),
     loop: 'idle',
     limitMs: section.timeout,
-    waitedMs: state.sections.length > 0 ? epochOf(report, section) : section.timeout,
+    // The dump began when the limit passed.
+    waitedMs: Math.max(section.timeout, epoch() - report.tookMs - section.start),
     self: report,
     missing: [...report.notes],
     tookMs: report.tookMs,
     ended: false,
   }
 }
-
-/** The dump began when the limit passed. */
-const epochOf = (report: SelfReport, section: Section): number => Math.max(section.timeout, epoch() - report.tookMs - section.start)
 
 /** The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. */
 export function isAbsent(evidence: Evidence): boolean {
@@ -172,6 +178,7 @@ function blank(context: Context, stage: Stage, state: WorkerState | undefined, s
     ...whose(context, stage, state, section),
     at: new Date().toISOString(),
     sync: null,
+    stackError: null,
     crumb: state ? liveCrumb(state) : null,
     kernel: [],
     self: null,
@@ -201,7 +208,7 @@ function liveCrumb(state: WorkerState): Breadcrumb | null {
   return state.crumb && epoch() - state.crumb.since > CRUMB_MS ? state.crumb : null
 }
 
-async function stackOf(context: Context, missing: string[]): Promise<{ stack: SyncStack; state: unknown } | undefined> {
+async function stackOf(context: Context, evidence: Evidence): Promise<{ stack: SyncStack; state: unknown } | undefined> {
   const { patient } = context
   let client: InspectorClient | undefined
   try {
@@ -218,10 +225,11 @@ async function stackOf(context: Context, missing: string[]): Promise<{ stack: Sy
       isUser: isUserScript,
       stateExpression: `globalThis[Symbol.for('harrow.worker')]?.snapshot()`,
     })
-    if (!seen) missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript within 1 s')
+    if (!seen) evidence.missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript within 1 s')
     return seen
   } catch (error) {
-    missing.push(`no JavaScript stack: ${error instanceof Error ? error.message : String(error)}`)
+    evidence.stackError = error instanceof Error ? error.message : String(error)
+    evidence.missing.push(`no JavaScript stack: ${evidence.stackError}`)
     return undefined
   } finally {
     if (client) await settled(client.close(), 1000)

@@ -8,11 +8,11 @@ import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
 import { readCallSites } from '../../src/inspect/call-sites.ts'
-import type { LostPromise } from '../../src/inspect/facts.ts'
-import type { FakeTimerFact, FromWorker, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
+import type { FakeTimerFact, FromWorker, Section, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
 import { isOurs, MARK, WORKER_ENV } from '../protocol.ts'
 import { encodeRecord, openRecord } from '../state-record.ts'
 import { onMessage, post, processId, stringify, thread, writeAt } from './globals.ts'
+import type { Trace } from './trace.ts'
 import { type RunnerClass, Tracker } from './tracker.ts'
 
 interface VitestModule {
@@ -63,7 +63,10 @@ export async function start(): Promise<void> {
       if (config.trace || dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return
       dumps++
       const state = structuredClone(tracker.state)
+      const { phase, hook } = tracker.state
+      tracker.to('dump')
       send({ [MARK]: 'timeout', section: plainSection(section), state, report: report(owner) })
+      tracker.to(phase, hook)
     },
     ...(config.trace && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
@@ -78,6 +81,14 @@ export async function start(): Promise<void> {
       tracker.to(tracker.state.phase, tracker.state.hook)
     },
   })
+
+  if (isMainThread) {
+    process.on('newListener', (event) => {
+      if (event !== 'SIGUSR1') return
+      tracker.state.sigusr1 = true
+      tracker.to(tracker.state.phase, tracker.state.hook)
+    })
+  }
 
   const trace = config.trace ? startTrace(notes) : undefined
 
@@ -102,9 +113,6 @@ export async function start(): Promise<void> {
       case 'dump':
         send({ [MARK]: 'dumped', n: request.n, state: structuredClone(tracker.state), report: report(request.owner ?? tracker.owner()) })
         break
-      case 'trace-check':
-        trace?.check().then(({ lost, body }) => send({ [MARK]: 'trace-state', n: request.n, lost, body }))
-        break
     }
   })
   send({ [MARK]: 'hello', pid: processId, thread, tid: kernelThread(), notes })
@@ -114,7 +122,7 @@ function send(message: FromWorker): void {
   post(message)
 }
 
-function plainSection({ test, hook, start, timeout }: import('../protocol.ts').Section): import('../protocol.ts').Section {
+function plainSection({ test, hook, start, timeout }: Section): Section {
   return { test, hook, start, timeout }
 }
 
@@ -152,11 +160,6 @@ function kernelThread(): number | null {
   } catch {
     return null
   }
-}
-
-interface Trace {
-  watch(owner: string, promise: Promise<unknown>): void
-  check(): Promise<{ lost: LostPromise[]; body: boolean }>
 }
 
 function startTrace(notes: string[]): Trace | undefined {

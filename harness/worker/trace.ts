@@ -1,10 +1,74 @@
-/** Trace mode of a worker: promises are traced from the start, and the first lost one is told. */
+/**
+ * Trace mode of a worker: one test, hook or file runs alone with its promises traced. As soon as what runs can be shown
+ * to wait for a promise that was collected while pending, the main process is told and the worker is no longer needed.
+ */
+import { type PromiseTrace, startPromiseTrace } from '../../src/inspect/promise-trace.ts'
 import type { FromWorker } from '../protocol.ts'
-import type { LostPromise } from '../../src/inspect/facts.ts'
+import { MARK } from '../protocol.ts'
+import { isUserScript } from '../user-code.ts'
+import { clearTimeout, now, setTimeout } from './globals.ts'
+import { selfReport } from './self-report.ts'
 
-export function startTrace(_send: (message: FromWorker) => void): {
+/** First look after the body has begun, and the pause between looks; a look takes some garbage collections. */
+const LOOK_MS = 150
+/** A heap snapshot is the dearer proof: not more often than this. */
+const SNAPSHOT_MS = 1000
+
+export interface Trace {
+  /** A test, hook or collection begins. */
   watch(owner: string, promise: Promise<unknown>): void
-  check(): Promise<{ lost: LostPromise[]; body: boolean }>
-} {
-  return { watch() {}, check: async () => ({ lost: [], body: false }) }
+  stop(): void
+}
+
+export function startTrace(send: (message: FromWorker) => void): Trace {
+  const trace = startPromiseTrace({ isUser: isUserScript })
+  let timer: NodeJS.Timeout | undefined
+  let lastSnapshot = 0
+  let told = false
+
+  async function look(owner: string): Promise<void> {
+    await trace.settle(500)
+    const lost = trace.check()
+    if (told || lost.length === 0) return
+    if (!trace.bodyLost() && !absent(owner, trace)) return
+    told = true
+    trace.stop()
+    send({ [MARK]: 'lost', lost, body: true })
+  }
+
+  /**
+   * vitest stands between its own promise and that of the test function, so the trace alone cannot always connect the
+   * two. Then the heap decides: no suspended function of the user's belongs to what runs.
+   */
+  function absent(owner: string, running: PromiseTrace): boolean {
+    if (now() - lastSnapshot < SNAPSHOT_MS) return false
+    lastSnapshot = now()
+    if (running.waiting().length > 0) return false
+    const { async } = selfReport({ owner, fakeTimers: null, redact: [] })
+    return async !== null && !async.suspended.some((f) => f.user && f.owner === owner)
+  }
+
+  function again(owner: string, pending: () => boolean): void {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      if (!pending() || told) return
+      look(owner).then(
+        () => again(owner, pending),
+        () => again(owner, pending),
+      )
+    }, LOOK_MS)
+  }
+
+  return {
+    watch(owner, promise) {
+      let pending = true
+      const ended = (): void => {
+        pending = false
+      }
+      promise.then(ended, ended)
+      trace.watchBody(promise)
+      again(owner, () => pending)
+    },
+    stop: () => trace.stop(),
+  }
 }

@@ -231,6 +231,7 @@ export class Tracker {
   /** Runs `body` under an owner mark and tells when it ended, however it ended. */
   #watched(owner: string, body: () => unknown, ended: () => void): Promise<unknown> {
     const promise = harrowOwner(owner, body)
+    this.#events.body?.(owner, promise)
     promise.then(ended, ended)
     return promise
   }
@@ -307,7 +308,7 @@ export class Tracker {
       const at = this.state.sections.indexOf(section)
       if (at >= 0) {
         this.state.sections.splice(at, 1)
-        if (inBody && this.state.sections.length === 0) {
+        if (inBody && this.state.sections.length === 0 && this.state.phase === 'test') {
           this.state.phase = 'teardown'
           this.state.at = now()
         }
@@ -322,8 +323,9 @@ export class Tracker {
     const fire = timer?._onTimeout
     if (timer && typeof fire === 'function') {
       timer._onTimeout = (...args: unknown[]) => {
-        this.#events.overdue(section, owner)
+        // Closed first: while and after the worker looks at itself, this section is no longer overdue.
         close()
+        this.#events.overdue(section, owner)
         fire.apply(timer, args)
       }
     }

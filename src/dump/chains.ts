@@ -22,19 +22,26 @@ export function ownFrames(facts: HangFacts): AwaitFrame[] {
   return facts.phase === 'collect' || facts.phase === 'start' ? user : user.filter((frame) => frame.owner === null)
 }
 
+/** A longer stack says no more, and a hostile graph must not cost more than its size. */
+const MAX_CHAIN = 100
+const MAX_BELOW = 1000
+
 /** Leaves of the hung section, the most telling first: exact position before a definition, held before not held. */
 export function leavesOf(facts: HangFacts): Leaf[] {
   const all = facts.awaits ?? []
   const byId = new Map(all.map((frame) => [frame.id, frame]))
   const below = new Map<number, AwaitFrame[]>()
   for (const frame of all) {
-    for (const id of frame.awaitedBy) below.set(id, [...(below.get(id) ?? []), frame])
+    for (const id of frame.awaitedBy) {
+      const known = below.get(id)
+      if (known === undefined) below.set(id, [frame])
+      else known.push(frame)
+    }
   }
   const own = ownFrames(facts)
   const leaves = own.flatMap((frame) => {
-    const under = descendants(frame, below)
-    if (under.some((one) => one.user)) return []
-    return [leafOf(frame, under, byId)]
+    const under = belowLeaf(frame, below)
+    return under === undefined ? [] : [leafOf(frame, under, byId)]
   })
   // A cycle has no leaf: each of its members waits for another one.
   const found = leaves.length > 0 ? leaves : own.slice(0, 1).map((frame) => leafOf(frame, [], byId))
@@ -50,14 +57,17 @@ function leafOf(frame: AwaitFrame, below: AwaitFrame[], byId: Map<number, AwaitF
   return { frame, heldBy, below, chain: chainOf(frame, byId) }
 }
 
-function descendants(frame: AwaitFrame, below: Map<number, AwaitFrame[]>): AwaitFrame[] {
+/** What lies below a frame; undefined when the user's code is among it, for then the frame is no leaf. */
+function belowLeaf(frame: AwaitFrame, below: Map<number, AwaitFrame[]>): AwaitFrame[] | undefined {
   const seen = new Set([frame.id])
   const found: AwaitFrame[] = []
   const queue = [...(below.get(frame.id) ?? [])]
   for (const one of queue) {
     if (seen.has(one.id)) continue
+    if (one.user) return undefined
     seen.add(one.id)
     found.push(one)
+    if (found.length >= MAX_BELOW) break
     queue.push(...(below.get(one.id) ?? []))
   }
   return found
@@ -68,7 +78,7 @@ function chainOf(frame: AwaitFrame, byId: Map<number, AwaitFrame>): AwaitFrame[]
   const chain: AwaitFrame[] = []
   const seen = new Set<number>()
   let here: AwaitFrame | undefined = frame
-  while (here !== undefined && !seen.has(here.id)) {
+  while (here !== undefined && !seen.has(here.id) && seen.size < MAX_CHAIN) {
     seen.add(here.id)
     if (here.user) chain.push(here)
     const above: AwaitFrame[] = here.awaitedBy.flatMap((id) => byId.get(id) ?? []).filter((one) => !seen.has(one.id))

@@ -55,6 +55,8 @@ export interface HangFacts {
   /** `blocked`: the thread did not answer; `idle`: it did. */
   loop: 'blocked' | 'idle'
   sync: { frames: Frame[]; second: Frame[]; microtasks: 'turning' | 'still' | 'unknown' } | null
+  /** Why the thread could not be asked for its stack; null when it was asked (and may sit in native code). */
+  stackError?: string | null
   crumb: { call: string; detail: string; sinceMs: number; frames: Frame[] } | null
   /** Sentences from /proc about the thread, most telling first. */
   kernel: string[]

@@ -57,7 +57,7 @@ export function redactText(text: string, extra: RedactNames = []): string {
 const QUOTED =
   /(?<![\w$-])([\w$-]{1,100})(["']?\s{0,3}(?::|=(?![=>]))\s{0,3})(["'`])((?:\\.|(?!\3)[^\\\n]){1,4000})(?:\3|$)/g
 /** `--name=value`, `NAME=value`. A space around the sign means program text, not a command line. */
-const ASSIGNED = /(?<![\w$.-])(-{0,2}[A-Za-z_][\w.-]{0,100})(=)(?!["'`=>])([^\s"'`,;&)}\]]{1,4000})/g
+const ASSIGNED = /(?<![\w$.-])(-{0,2}[A-Za-z_][\w.-]{0,100})(=)(?!\[redacted\]|["'`=>])([^\s"'`,;&)}\]]{1,4000})/g
 /** `--name value`, `-H 'Name: value'` is covered by {@link HEADER}. */
 const SPACED = /(?<![\w-])(--[A-Za-z][\w-]{0,100})(\s{1,3})(?!-)("[^"\n]{1,4000}"|'[^'\n]{1,4000}'|[^\s"'`]{1,4000})/g
 const HEADER =

@@ -141,7 +141,7 @@ function trace(map: TraceMap, at: Position): Original | null {
     let found = originalPositionFor(map, needle)
     // Code before the first segment of a line (an inserted prefix) belongs to what follows it.
     if (found.source === null) found = originalPositionFor(map, { ...needle, bias: -1 })
-    if (found.source === null || found.line === null) return null
+    if (found.source === null || !(found.line >= 1) || !(found.column >= 0)) return null
     const path = pathOf(found.source)
     if (path === null) return null
     return { path, line: found.line, column: found.column + 1, content: sourceContentFor(map, found.source) }

@@ -120,9 +120,8 @@ async function connect(address: string, { timeoutMs, closeInspector }: ConnectOp
 }
 
 function startInspector(pid: number): void {
-  if (signalWouldEnd(pid)) {
-    throw new ProbeError(`process ${pid} does not listen to SIGUSR1, its inspector cannot be started from outside`)
-  }
+  const obstacle = obstacleToSignal(pid)
+  if (obstacle !== undefined) throw new ProbeError(`the inspector of process ${pid} cannot be started: ${obstacle}`)
   try {
     process.kill(pid, 'SIGUSR1')
   } catch (cause) {
@@ -130,17 +129,22 @@ function startInspector(pid: number): void {
   }
 }
 
-/** SIGUSR1 ends a process that neither catches, ignores nor blocks it: something that is no Node. Linux only. */
-function signalWouldEnd(pid: number): boolean {
-  if (process.platform !== 'linux') return false
+/** SIGUSR1 would end a process that does not catch it: something that is no Node, or one that just starts. Linux only. */
+function obstacleToSignal(pid: number): string | undefined {
+  if (process.platform !== 'linux') return undefined
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1')
-    // SigBlk, SigIgn and SigCgt are masks in hexadecimal, bit n-1 for signal n: proc_pid_status(5).
-    const masks = [...status.matchAll(/^Sig(?:Blk|Ign|Cgt):\s*([0-9a-f]+)$/gm)]
-    if (masks.length === 0) return false
-    return !masks.some(([, mask]) => ((BigInt(`0x${mask}`) >> (SIGUSR1_LINUX - 1n)) & 1n) === 1n)
+    // Masks in hexadecimal, bit n-1 for signal n: proc_pid_status(5).
+    const has = (mask: string): boolean => {
+      const value = new RegExp(`^${mask}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1]
+      return value !== undefined && ((BigInt(`0x${value}`) >> (SIGUSR1_LINUX - 1n)) & 1n) === 1n
+    }
+    if (has('SigCgt')) return undefined
+    // With `--disable-sigusr1` Node blocks the signal.
+    if (has('SigBlk') || has('SigIgn')) return 'it does not take SIGUSR1 (--disable-sigusr1)'
+    return 'it has no handler for SIGUSR1 and would be ended by it'
   } catch {
-    return false
+    return undefined
   }
 }
 

@@ -45,9 +45,10 @@ const now = Date.now
 const apply = Reflect.apply
 const statSync = fs.statSync
 const fstatSync = fs.fstatSync
+const QUIET = { throwIfNoEntry: false } as const
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK } = fs.constants
 
-const sinks = new Set<BreadcrumbSink>()
+let sinks: readonly BreadcrumbSink[] = []
 const wrappers = new WeakSet<object>()
 const undo: (() => void)[] = []
 /** Descriptors seen so far; the path of those that can block, '' for the others. */
@@ -69,18 +70,16 @@ let inside = false
  * has wrapped them meanwhile (there the wrapper stays and only passes through)
  */
 export function installBreadcrumbs(sink: BreadcrumbSink): () => void {
-  // The same object may be installed twice; each installation counts.
-  const own: BreadcrumbSink = {
-    enter: (crumb) => sink.enter(crumb),
-    leave: () => sink.leave(),
-    isOn: sink.isOn && (() => sink.isOn?.() ?? true),
-    redact: sink.redact && ((text) => sink.redact?.(text) ?? text),
-  }
-  sinks.add(own)
+  sinks = [...sinks, sink]
   for (const plan of plans()) wrap(plan)
   syncBuiltinESMExports()
+  let installed = true
   return () => {
-    if (!sinks.delete(own) || sinks.size > 0) return
+    if (!installed) return
+    installed = false
+    // The same sink may be installed twice; each installation counts.
+    sinks = sinks.toSpliced(sinks.indexOf(sink), 1)
+    if (sinks.length > 0) return
     for (const restore of undo.splice(0).reverse()) restore()
     descriptors.clear()
     syncBuiltinESMExports()
@@ -131,9 +130,11 @@ function disguise(wrapper: Callable, original: Callable): Callable {
 }
 
 function anyoneListens(): boolean {
-  for (const sink of sinks) {
+  for (let index = 0; index < sinks.length; index++) {
+    const sink = sinks[index]!
+    if (sink.isOn === undefined) return true
     try {
-      if (sink.isOn === undefined || sink.isOn()) return true
+      if (sink.isOn()) return true
     } catch {
       // A sink that throws has no say.
     }
@@ -226,7 +227,7 @@ function blockingTarget(target: unknown): string | undefined {
 function blockingPath(path: unknown): string | undefined {
   if (typeof path !== 'string' && !Buffer.isBuffer(path) && !(path instanceof URL)) return undefined
   try {
-    const stat = statSync(path, { throwIfNoEntry: false })
+    const stat = statSync(path, QUIET)
     return stat !== undefined && canBlock(stat) ? textOf(path) : undefined
   } catch {
     // The call itself will say what is wrong with the path.

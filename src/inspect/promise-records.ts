@@ -40,6 +40,12 @@ export interface AwaitRecord {
   at: string
 }
 
+/** Methods of an async generator that run it. */
+const RESUMES = new Set(['next', 'return', 'throw'])
+
+/** Fewer than are read, so that a builtin above the function does not push another caller out. */
+const MOST_CALLERS = 8
+
 const PARTS: Record<string, 'every' | 'some'> = { all: 'every', allSettled: 'every', race: 'some', any: 'some' }
 
 /** The pending promises of one thread, fed by the promise hooks. Settled ones are forgotten at once. */
@@ -156,9 +162,13 @@ export class PromiseRecords {
     // A function that goes on after an `await` has no caller.
     if (callers === '' && job !== undefined && 'target' in job && job.owner?.entry?.body === top.body) return job.owner
     // Its first `await` has the callers that its entry had, and whatever was entered after it has returned.
+    const request = sites[1]?.at === null && RESUMES.has(sites[1].fn) ? callersOf(sites.slice(1)) : undefined
     for (let index = this.#entered.length - 1; index >= 0; index--) {
       const record = this.#entered[index]!
-      if (record.entry?.body !== top.body || record.entry.callers !== callers) continue
+      const entry = record.entry!
+      const same = entry.body === '' ? entry.callers === request : entry.body === top.body && entry.callers === callers
+      if (!same) continue
+      entry.body = top.body
       this.#entered.length = index
       return record
     }
@@ -184,7 +194,12 @@ export class PromiseRecords {
       this.#combine(record, parent, kind, at === undefined ? '' : place(at) + callersOf(sites.slice(builtins.length)))
       return
     }
-    if (parent === undefined) return
+    if (parent === undefined) {
+      // A request to an async generator, which runs up to its first `await` or `yield` within this call.
+      const resumes = builtins.length === 1 && RESUMES.has(builtins[0] ?? '')
+      if (resumes) this.#entered.push(Object.assign(record, { entry: { body: '', at: '', callers: callersOf(sites) } }))
+      return
+    }
     record.follows = parent
     const job = this.#job
     // Resolved with a promise: a job of its own calls `then` on that one, with nothing else on the stack.
@@ -219,7 +234,7 @@ function place({ at }: SiteFrame): string {
 /** The synchronous callers of the innermost function. */
 function callersOf(sites: SiteFrame[]): string {
   return sites
-    .slice(1)
+    .slice(1, 1 + MOST_CALLERS)
     .filter((site) => !site.async)
     .map((site) => (site.at === null ? site.fn : place(site)))
     .join('|')

@@ -6,6 +6,8 @@ const { defineProperty, getOwnPropertyDescriptor } = Object
 /** Frames that are looked at for one promise; enough to get from `fs` or an assertion library to the user's line. */
 const MOST_FRAMES = 12
 
+const MICROTASK_QUEUE = 'node:internal/process/task_queues'
+
 /** One frame as V8 has it at the birth of a promise. */
 export interface SiteFrame extends RawFrame {
   /** Not on the stack: an async function that will go on when the one above it is done. */
@@ -49,7 +51,10 @@ export function readSites(below: (...args: never[]) => unknown): SiteFrame[] {
     putBack('stackTraceLimit', limit)
   }
   // Only plain values leave: a call site holds on to the receiver, and with it to what should be collected.
-  return sites.map(toFrame)
+  const frames = sites.map(toFrame)
+  // Below the queue of microtasks lies whatever happened to run it, which called nothing of what is above.
+  const queue = frames.findIndex(({ at }) => at?.url === MICROTASK_QUEUE)
+  return queue === -1 ? frames : frames.filter(({ async }, index) => index < queue || async)
 }
 
 function putBack(name: string, before: PropertyDescriptor | undefined): void {

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import type { LostPromise } from './facts.ts'
@@ -102,7 +103,7 @@ export function startPromiseTrace(options: PromiseTraceOptions): PromiseTrace {
 
   return {
     watchBody(value) {
-      body = value instanceof Promise ? adopt(value) : undefined
+      body = types.isPromise(value) ? adopt(value) : undefined
     },
     settle: (boundMs = 1000) => settle(() => lostCount(records), boundMs),
     bodyLost: () => body !== undefined && new PromiseGraph(records).lost(body),

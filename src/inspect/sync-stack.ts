@@ -69,8 +69,10 @@ export async function captureSyncStack(
     if (url !== '') scripts.set(scriptId, url)
   })
   const stops = listenForStops(client)
+  let reachable = false
   try {
     await client.post('Debugger.enable')
+    reachable = true
     const first = await stops.pause(pauseMs)
     if (first === undefined) return undefined
     const frames = toFrames(first, scripts)
@@ -88,7 +90,9 @@ export async function captureSyncStack(
     stops.stop()
     client.post('Runtime.releaseObjectGroup', { objectGroup: GROUP }).catch(() => {})
     client.post('Debugger.resume').catch(() => {})
-    await client.post('Debugger.disable').catch(() => {})
+    const disabled = client.post('Debugger.disable').catch(() => {})
+    // Who did not answer before will not answer now; it takes the message when it comes back.
+    if (reachable) await disabled
   }
 }
 

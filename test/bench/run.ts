@@ -4,9 +4,10 @@ import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { build } from '../../scripts/dev/build.ts'
-import { isProgram } from '../../scripts/dev/checkout.ts'
+import { binOf, isProgram } from '../../scripts/dev/checkout.ts'
+import { runChild } from '../../scripts/dev/child.ts'
 import { readRunFile } from '../../scripts/dev/score.ts'
-import type { Project } from '../project.ts'
+import { cleanEnv, type Project } from '../project.ts'
 import { read } from '../source.ts'
 import { CONFIGS, HANG_LIMIT_MS, makeHangs, makeSuite, type Variant } from './suites.ts'
 
@@ -20,16 +21,27 @@ const USAGE = `npm run bench -- [options]
 
 const RUN_MS = 180_000
 
+/** Prints the processor times of the shell's children last: user and system, minutes and seconds. */
+const TIMED = '"$@"; code=$?; times >&2; exit $code'
+
+/** Milliseconds of one run: on the clock, and of all processors together, which a busy machine disturbs less. */
+interface Times {
+  wall: number
+  cpu: number
+}
+
 interface Cost {
   suite: string
+  files: number
   tests: number
-  plain: number[]
-  harrow: number[]
-  plainMs: number
-  harrowMs: number
-  ratio: number
+  runs: Record<Variant, Times[]>
+  /** Medians. */
+  plain: Times
+  harrow: Times
+  /** harrow / plain. */
+  ratio: Times
   /** Microseconds that harrow adds to a test, by the medians. */
-  perTestUs: number
+  perTestUs: Times
 }
 
 interface Reaction {
@@ -72,36 +84,42 @@ async function main(): Promise<void> {
 
 async function cost(files: number, tests: number, pool: string, rounds: number): Promise<Cost> {
   const project = makeSuite(files, tests, pool)
-  const times: Record<Variant, number[]> = { plain: [], harrow: [] }
+  const runs: Record<Variant, Times[]> = { plain: [], harrow: [] }
   try {
     // The first run of each fills the caches of the file system and of the compiler.
     await once(project, 'plain')
     await once(project, 'harrow')
     for (let round = 0; round < rounds; round++) {
       for (const variant of ['plain', 'harrow', 'harrow', 'plain'] as const) {
-        times[variant].push(await once(project, variant))
+        runs[variant].push(await once(project, variant))
       }
     }
   } finally {
     project.remove()
   }
-  const plainMs = median(times.plain)
-  const harrowMs = median(times.harrow)
+  const all = files * tests
+  const middle = (variant: Variant, key: keyof Times): number => median(runs[variant].map((times) => times[key]))
+  const both = (of: (key: keyof Times) => number): Times => ({ wall: of('wall'), cpu: of('cpu') })
   return {
     suite: `${files} file${files === 1 ? '' : 's'} x ${tests} tests`,
-    tests: files * tests,
-    ...times,
-    plainMs,
-    harrowMs,
-    ratio: harrowMs / plainMs,
-    perTestUs: (1000 * (harrowMs - plainMs)) / (files * tests),
+    files,
+    tests: all,
+    runs,
+    plain: both((key) => middle('plain', key)),
+    harrow: both((key) => middle('harrow', key)),
+    ratio: both((key) => middle('harrow', key) / middle('plain', key)),
+    perTestUs: both((key) => (1000 * (middle('harrow', key) - middle('plain', key))) / all),
   }
 }
 
-async function once(project: Project, variant: Variant): Promise<number> {
-  const run = await project.vitest(['--config', CONFIGS[variant]], RUN_MS)
+async function once(project: Project, variant: Variant): Promise<Times> {
+  const command = [process.execPath, binOf('vitest'), 'run', '--config', CONFIGS[variant]]
+  const options = { cwd: project.folder, env: cleanEnv(), limitMs: RUN_MS }
+  const run = await runChild('sh', ['-c', TIMED, 'sh', ...command], options)
   if (run.code !== 0) throw new Error(`the ${variant} run ended with ${run.code ?? run.signal}:\n${run.output}`)
-  return run.ms
+  const spent = [...run.output.matchAll(/(\d+)m([\d.]+)s/g)].slice(-2)
+  const cpu = spent.reduce((sum, [, minutes, seconds]) => sum + 60_000 * Number(minutes) + 1000 * Number(seconds), 0)
+  return { wall: run.ms, cpu }
 }
 
 async function reactionTimes(pool: string, rounds: number): Promise<Reaction[]> {
@@ -138,16 +156,19 @@ function print(costs: Cost[], reactions: Reaction[]): void {
   const ms = (values: number[]) => `${Math.round(Math.min(...values))}..${Math.round(Math.max(...values))}`
   if (costs.length > 0) {
     table(
-      ['suite', 'plain ms', 'range', 'harrow ms', 'range', 'ratio', 'us a test'],
-      costs.map((one) => [
-        one.suite,
-        one.plainMs.toFixed(0),
-        ms(one.plain),
-        one.harrowMs.toFixed(0),
-        ms(one.harrow),
-        one.ratio.toFixed(3),
-        one.perTestUs.toFixed(1),
-      ]),
+      ['suite', '', 'plain ms', 'range', 'harrow ms', 'range', 'ratio', 'us a test'],
+      costs.flatMap((cost) =>
+        (['wall', 'cpu'] as const).map((key) => [
+          key === 'wall' ? cost.suite : '',
+          key,
+          cost.plain[key].toFixed(0),
+          ms(cost.runs.plain.map((times) => times[key])),
+          cost.harrow[key].toFixed(0),
+          ms(cost.runs.harrow.map((times) => times[key])),
+          cost.ratio[key].toFixed(3),
+          cost.perTestUs[key].toFixed(1),
+        ]),
+      ),
     )
   }
   if (reactions.length > 0) {

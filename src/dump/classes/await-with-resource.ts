@@ -25,18 +25,19 @@ export const awaitWithResource: HangClass = {
         : (holder?.why ??
           (requests.length > 0 ? `the system has not answered (${list(requests)} open)` : 'who holds it was not found'))
     const at = holder === undefined ? '' : `it waits in ${oneLine(holder.held.path, 160)}, and `
+    const caller = leaf.chain[1]
     const others = leaves.slice(1, 5).map((one) => awaitedAt(one.frame))
     return {
       class: NAME,
       confidence: live ? 'likely' : 'guess',
-      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}: ${at}${why}.`,
+      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}${caller === undefined ? '' : `, called by ${awaitedAt(caller)}`}: ${at}${why}.`,
       culprit: siteOf(leaf.frame),
       evidence: [
         ...leaf.heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
         ...(leaf.frame.exact
           ? []
           : ['the line of the await itself was not resolved, the place is that of its function']),
-        ...leaf.chain.slice(1, 4).map((frame) => `awaited by ${named(frame)}`),
+        ...leaf.chain.slice(2, 5).map((frame) => `awaited by ${named(frame)}`),
         ...(others.length > 0 ? [`also waiting: ${list(others)}`] : []),
         ...circumstances(facts),
       ],

@@ -24,7 +24,7 @@ export const moduleLoading: HangClass = {
 
 /** A leaf, or a function above it, that waits for `import()`. */
 function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
-  const importer = leaf.chain.find((frame) => frame.exact && IMPORT.test(frame.source ?? ''))
+  const importer = importerIn(leaf)
   if (importer === undefined) return undefined
   const loader = leaf.heldBy.find((held) => /module ?(?:loader|job|wrap)|SourceTextModule/i.test(held.owner))
   const modules = leaf.below.filter(isModuleBody)
@@ -63,6 +63,16 @@ function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
       importer === leaf.frame && { alsoConsidered: ['lost-promise'] }),
     stack: userStack(leaf.chain),
   }
+}
+
+/** The leaf itself, or the frame whose `import()` runs the module body that the chain goes through. */
+function importerIn({ chain }: Leaf): AwaitFrame | undefined {
+  return chain.find((frame, i) => {
+    if (!frame.exact || !IMPORT.test(frame.source ?? '')) return false
+    const inner = chain[i - 1]
+    // What runs after the import, in a `then` of the same line, is no longer loading.
+    return inner === undefined || (/^(?:<.*>)?$/.test(inner.fn) && inner.site.path !== frame.site.path)
+  })
 }
 
 function isModuleBody(frame: AwaitFrame): boolean {

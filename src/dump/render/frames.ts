@@ -1,5 +1,5 @@
 import type { DumpFrame } from '../schema.ts'
-import { count, list, oneLine, where } from '../words.ts'
+import { count, oneLine, where } from '../words.ts'
 import type { Marks } from './marks.ts'
 
 const MAX_LOCALS = 8
@@ -63,10 +63,4 @@ export function stackLines(frames: readonly DumpFrame[], marks: Marks): string[]
   }
   flush()
   return lines
-}
-
-/** `a.ts:1, b.ts:2`, for stacks that are told in one line. */
-export function sites(frames: readonly DumpFrame[], max = 3): string {
-  const user = frames.filter(isUserFrame)
-  return list((user.length > 0 ? user : frames).slice(0, max).map((frame) => oneLine(where(frame.site))))
 }

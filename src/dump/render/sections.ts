@@ -1,6 +1,6 @@
-import type { DumpActor, DumpRecord } from '../schema.ts'
-import { count, oneLine, seconds } from '../words.ts'
-import { sites, stackLines } from './frames.ts'
+import type { DumpActor, DumpFrame, DumpRecord } from '../schema.ts'
+import { count, oneLine, sameLine, seconds } from '../words.ts'
+import { isUserFrame, stackLines } from './frames.ts'
 import type { Marks } from './marks.ts'
 import { processLines } from './processes.ts'
 import { awaitTreeLines } from './tree.ts'
@@ -58,13 +58,15 @@ function secondLook(actor: DumpActor, marks: Marks): string[] {
   const { syncStack = [], secondStack = [], microtasks } = actor
   const lines: string[] = []
   if (secondStack.length === 0) lines.push('second look: not taken')
-  else if (sites(secondStack, 99) === sites(syncStack, 99)) lines.push('second look: the same frames')
+  else if (sameLine(topUser(secondStack)?.site, topUser(syncStack)?.site)) lines.push('second look: the same line')
   else lines.push('second look:', ...stackLines(secondStack, marks).map((line) => `   ${line}`))
   if (microtasks === 'turning') lines.push('microtasks: a promise job queued at the first look ran before the second')
   if (microtasks === 'still')
     lines.push('microtasks: a promise job queued at the first look did not run before the second')
   return lines
 }
+
+const topUser = (frames: readonly DumpFrame[]): DumpFrame | undefined => frames.find(isUserFrame)
 
 function treeLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[] {
   if (actor.awaits === undefined) {

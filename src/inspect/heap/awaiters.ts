@@ -1,5 +1,6 @@
 import { isBuiltin } from './generators.ts'
 import { code, type HeapGraph } from './graph.ts'
+import { isTopLevel, variableCount, variablesOf } from './variables.ts'
 
 const FUNCTION = code('function')
 const CONTEXT = code('context')
@@ -162,23 +163,11 @@ class SettleWalk {
     if (bound >= 0) this.#captured(bound, nesting - 1)
     let context = graph.internal(closure, CONTEXT)
     for (let level = 0; level < MAX_NESTING && context >= 0 && !this.#seen.has(context); level++) {
-      const extension = graph.internal(context, EXTENSION)
-      const slots = this.#slots(context)
-      if (extension >= 0 || slots.length > MAX_SLOTS) return
+      if (isTopLevel(graph, context) || variableCount(graph, context) > MAX_SLOTS) return
       this.#seen.add(context)
-      for (const value of slots) this.#slot(value, nesting)
+      for (const edge of variablesOf(graph, context)) this.#slot(graph.target(edge), nesting)
       context = graph.internal(context, PREVIOUS)
     }
-  }
-
-  #slots(context: number): number[] {
-    const graph = this.#graph
-    const slots: number[] = []
-    const end = graph.endEdge(context)
-    for (let edge = graph.firstEdge(context); edge < end && slots.length <= MAX_SLOTS; edge++) {
-      if (graph.edgeType(edge) === graph.kind.context) slots.push(graph.target(edge))
-    }
-    return slots
   }
 
   #slot(value: number, nesting: number): void {

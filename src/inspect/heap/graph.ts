@@ -28,6 +28,8 @@ const NAMES = [
   'properties',
   'receiver',
   'table',
+  'scope_info',
+  'system / NativeContext',
 ] as const
 
 /** Code of one of the names that the walks compare. */
@@ -190,8 +192,8 @@ export class HeapGraph {
     return text.slice(0, MAX_FLAT)
   }
 
-  /** Where a closure or generator is defined, line and column from 0; null when the snapshot does not say. */
-  location(node: number): { scriptId: number; line: number; column: number } | null {
+  /** Where a closure or generator is defined, line and column from 0; null when the snapshot does not say or says -1. */
+  location(node: number): { line: number; column: number } | null {
     const rows = this.tables.locations
     if (!this.#locationOf) {
       this.#locationOf = new Map()
@@ -199,7 +201,9 @@ export class HeapGraph {
     }
     const at = this.#locationOf.get(node)
     if (at === undefined) return null
-    return { scriptId: rows[at + 1]!, line: rows[at + 2]!, column: rows[at + 3]! }
+    const line = rows[at + 2]! | 0
+    const column = rows[at + 3]! | 0
+    return line < 0 || column < 0 ? null : { line, column }
   }
 
   /** Positions of the edges that lead to a node, weak ones included. Builds the index at its first call. */

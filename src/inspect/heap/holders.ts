@@ -2,6 +2,7 @@ import type { HeldBy } from '../facts.ts'
 import { isGenerator, scriptOf } from './generators.ts'
 import { code, type HeapGraph } from './graph.ts'
 import { isFakeClock, isFakeTimer, renderPath, type Step } from './path.ts'
+import { isTopLevel, variableCount } from './variables.ts'
 
 const FUNCTION = code('function')
 const CONTEXT = code('context')
@@ -181,7 +182,7 @@ class HolderWalk {
     // The context of an await leads to the function that waits, not to what it waits for.
     const extension = graph.internal(context, EXTENSION)
     if (extension >= 0 && isGenerator(graph, extension)) return
-    const wide = extension >= 0 || this.#slots(context) > MODULE_SLOTS
+    const wide = isTopLevel(graph, context) || variableCount(graph, context) > MODULE_SLOTS
     const script = this.#scriptOf(context)
     if (script.startsWith('node:')) {
       // Variables of Node's own functions say nothing to the reader; some of its parts are told by their script.
@@ -190,7 +191,7 @@ class HolderWalk {
         this.#add(step, part[1], 0, part[1])
         return
       }
-    } else if (type === graph.kind.context) {
+    } else if (type === graph.kind.context || (type === graph.kind.hidden && script !== '')) {
       const rank = graph.isClosure(node) || graph.nameCode(node) === PROMISE ? 2 : 1
       this.#add(step, 'variable', rank)
       if (rank === 1) return
@@ -211,16 +212,6 @@ class HolderWalk {
       if (++looked > MODULE_SLOTS) break
     }
     return ''
-  }
-
-  #slots(context: number): number {
-    const graph = this.#graph
-    let slots = 0
-    const end = graph.endEdge(context)
-    for (let edge = graph.firstEdge(context); edge < end; edge++) {
-      if (graph.edgeType(edge) === graph.kind.context) slots++
-    }
-    return slots
   }
 
   #named(source: number, name: string, step: Step): boolean {

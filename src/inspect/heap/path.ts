@@ -1,4 +1,5 @@
 import { code, type HeapGraph } from './graph.ts'
+import { variableName } from './variables.ts'
 
 /** A step of a walk over retainers: `node` holds `to` by `edge`; `next` is the step from `to` on. */
 export interface Step {
@@ -9,6 +10,7 @@ export interface Step {
 }
 
 const TABLE = code('table')
+const CONTEXT = code('system / Context')
 const MAX_PATH = 160
 const MAX_KEY = 40
 
@@ -23,7 +25,8 @@ export function renderPath(graph: HeapGraph, first: Step, owner: string): { path
   for (let step: Step | null = first; step && path.length < MAX_PATH; step = step.next) {
     const type = graph.edgeType(step.edge)
     const label = graph.label(step.edge)
-    if (type === graph.kind.context && step === first) path += ` ${label}`
+    if (step === first && graph.nameCode(step.node) === CONTEXT)
+      path += ` ${variableName(graph, step.node, step.edge) ?? '?'}`
     else if (type === graph.kind.element) path += `[${label}]`
     else if (type === graph.kind.property) {
       const symbol = /^<symbol (.*)>$/.exec(label)

@@ -81,6 +81,7 @@ function* readLocals(scopes: string, redact?: Redact): Generator<InspectorCall, 
   for (const scope of ((yield* properties(scopes, false)).result ?? []).slice(0, MAX_SCOPES)) {
     const { description, objectId } = scope.value ?? {}
     // Inner scopes come first; from the first closure or module scope on they belong to other functions.
+    if (process.env.DBG) console.error('SCOPE', description)
     if (objectId === undefined || !/^(Local|Block|Catch)/.test(description ?? '')) break
     for (const local of (yield* properties(objectId, true)).result ?? []) {
       if (count >= MAX_LOCALS) return locals

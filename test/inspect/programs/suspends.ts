@@ -36,7 +36,10 @@ const closing = await listen()
 connect(closing.port, '127.0.0.1')
 await once(closing.server, 'connection')
 const child = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] })
+// The end, whatever happens: nobody may find this program still running.
+setTimeout(() => process.exit(3), 60_000).unref()
 const worker = new Worker('require("node:worker_threads").parentPort.on("message", () => {})', { eval: true })
+const online = once(worker, 'online')
 
 async function pause(): Promise<void> {
   await sleep(LONG)
@@ -75,6 +78,7 @@ const shapes: Record<string, () => unknown> = {
     const name = 'stock "A"'
     const order = { id: 7, lines: ['x', 'y'] }
     const lock = new Lock()
+    keep.lock = lock
     await lock.acquire()
     {
       const inner = 1
@@ -153,7 +157,13 @@ const shapes: Record<string, () => unknown> = {
     await new Promise((resolve, reject) => requests.set('req-7', { resolve, reject }))
   },
   async imported() {
-    await import('data:text/javascript,await new Promise((resolve) => { globalThis.finishImport = resolve })')
+    const url = 'data:text/javascript,await new Promise((resolve) => { globalThis.finishImport = resolve })'
+    await import(url)
+  },
+  async ownLock() {
+    const lock = new Lock()
+    await lock.acquire()
+    await lock.acquire()
   },
   async lost() {
     await new Promise(() => {})
@@ -171,7 +181,7 @@ const first = harrowOwner('harrow:left', () => pause())
 const second = harrowOwner('harrow:right', () => pause())
 keep.both = [first, second]
 await requested
-await once(worker, 'online')
+await online
 
 function report(): void {
   const facts = dumpSuspendedHere({

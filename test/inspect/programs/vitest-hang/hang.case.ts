@@ -21,8 +21,9 @@ test.concurrent('hangs in a plain body', async function plainBody() {
 test.concurrent('hangs in a marked body', () =>
   harrowOwner('harrow:marked', async () => {
     const file = process.env.HARROW_TEST_DUMP ?? ''
-    Object.assign(globalThis, {
-      hang: { file, release: () => waiting.forEach((resolve) => resolve('released')) },
-    })
+    const release = (): void => {
+      for (const resolve of waiting) resolve('released')
+    }
+    Object.assign(globalThis, { hang: { file, release } })
     await readReply()
   }))

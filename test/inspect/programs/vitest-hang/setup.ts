@@ -1,12 +1,12 @@
 /** Dumps the worker once a test says that it hangs, from a timer, then lets the test go on. */
 import { writeFileSync } from 'node:fs'
+import v8 from 'node:v8'
+import { driveSync, withSession } from '../../../../src/inspect/drive.ts'
 import { findAwaiters } from '../../../../src/inspect/heap/awaiters.ts'
 import { findGenerators } from '../../../../src/inspect/heap/generators.ts'
 import { HeapGraph } from '../../../../src/inspect/heap/graph.ts'
 import { SnapshotParser } from '../../../../src/inspect/heap/parse.ts'
 import { inspectSuspended } from '../../../../src/inspect/suspended.ts'
-import { driveSync, withSession } from '../../../../src/inspect/drive.ts'
-import v8 from 'node:v8'
 
 interface Hang {
   file: string
@@ -50,7 +50,10 @@ const poll = setInterval(() => {
   const facts = withSession((post) => driveSync(inspectSuspended(heap, options), post))
   lap('inspect')
   const resolved = facts.suspended.filter((frame) => frame.at).length
-  writeFileSync(hang.file, JSON.stringify({ facts, chain, laps, bytes, nodes: facts.nodes, resolved, generators: generators.size }))
+  writeFileSync(
+    hang.file,
+    JSON.stringify({ facts, chain, laps, bytes, nodes: facts.nodes, resolved, generators: generators.size }),
+  )
   hang.release()
 }, 20)
 poll.unref()

@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
-  test: { include: ['*.case.ts'], setupFiles: ['./setup.ts'], testTimeout: 15_000, retry: 0, reporters: ['dot'] },
+  test: { include: ['*.case.ts'], setupFiles: ['./setup.ts'], testTimeout: 10_000, retry: 0, reporters: ['dot'] },
 })
