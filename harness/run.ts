@@ -15,12 +15,13 @@ import { writeDump } from '../src/dump/write.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import { isRunning, type ProcessIdentity } from '../src/process/identity.ts'
 import { endMembers, endMembersSync } from '../src/reap/end.ts'
+import { readEnvironTag } from '../src/process/procfs.ts'
 import { findMembers } from '../src/reap/members.ts'
 import { type PoolOptions, type SerializedError, type StockPool, type Task, taskById, titles, transformMap, type Vitest } from './compat.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type Evidence, ownerOf } from './pool/evidence.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
-import { SESSION_ENV } from './protocol.ts'
+import { MEMBER_ENV, SESSION_ENV } from './protocol.ts'
 import { testLine } from './test-line.ts'
 import { isUserScript } from './user-code.ts'
 import { settled } from './wait.ts'
@@ -63,6 +64,8 @@ export class Run {
   readonly #patients = new Set<Patient>()
   readonly #temp: string | null
   readonly #abandoned: Patient[] = []
+  /** Test file by the mark of the worker that ran it: whose a process is that turns up at the end. */
+  readonly #files = new Map<string, string>()
   #numbers = 0
   #dumps = 0
   #said = new Set<string>()
@@ -129,6 +132,7 @@ export class Run {
 
   /** Stops a worker the way vitest does, and ends what it left behind. */
   async retire(patient: Patient): Promise<void> {
+    patient.stopping = true
     const children = patient.dead && !patient.process ? [] : patient.children()
     if (!patient.dead || patient.process) {
       const stopped = patient.ending ? Promise.resolve(patient.kill()) : patient.inner.stop().then(() => true)
@@ -146,25 +150,29 @@ export class Run {
     patient.dead = true
     await this.endChildren(patient, children)
     this.#patients.delete(patient)
+    if (patient.file !== null) this.#files.set(patient.tag, patient.file)
   }
 
   #members(patient: Patient): ProcessIdentity[] {
-    return findMembers({ tag: { name: 'HARROW_MEMBER', value: patient.tag } }).members.filter((m) => m.pid !== patient.pid)
+    return findMembers({ tag: { name: MEMBER_ENV, value: patient.tag } }).members.filter((m) => m.pid !== patient.pid)
   }
 
   /** Ends processes that outlived the worker that started them, and reports them. */
   async endChildren(patient: Patient, children: ProcessIdentity[]): Promise<void> {
     const left = children.filter((child) => isRunning(child))
     if (left.length === 0) return
-    const { members } = findMembers({ tag: { name: 'HARROW_MEMBER', value: patient.tag }, also: left })
-    await this.#end(members.filter((m) => m.pid !== patient.pid), patient)
+    const { members } = findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
+    await this.#end(members.filter((m) => m.pid !== patient.pid), patient.ending)
   }
 
-  async #end(ids: ProcessIdentity[], patient: Patient | null): Promise<void> {
+  /** @param silent the worker was ended because it hung: what it left is part of that, not a finding of its own */
+  async #end(ids: ProcessIdentity[], silent: boolean): Promise<void> {
     if (ids.length === 0) return
+    const owners = new Map(ids.map((id) => [id.pid, readEnvironTag(id.pid, MEMBER_ENV)]))
     const result = await endMembers(ids)
-    const file = patient?.state?.file ?? null
     const found = result.ended.map((p): OrphanEntry => {
+      const tag = owners.get(p.pid)
+      const file = tag ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null) : null
       const who = file ? `${this.#relative(file)} left` : 'a test left'
       return {
         file: file ? this.#relative(file) : '',
@@ -176,8 +184,7 @@ export class Run {
         diagnosis: `${who} process ${p.pid} behind (${p.command}); it was ended with ${p.signal}`,
       }
     })
-    // A worker that was ended because it hung takes its children with it: those are part of the hang, not a finding.
-    if (!patient?.ending) {
+    if (!silent) {
       this.orphans.push(...found)
       for (const entry of found) this.record.addOrphan(entry)
       for (const listener of this.#listeners) listener.orphans(found)
@@ -329,7 +336,7 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
-    await this.#end(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, null)
+    await this.#end(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
     this.#cleanUp()
   }
 

@@ -49,8 +49,12 @@ export class Patient {
   /** Kernel id of the worker's thread. */
   tid: number | null = null
   notes: string[] = []
+  /** The file that it ran last. */
+  file: string | null = null
   /** We are ending it: its exit is no news. */
   ending = false
+  /** vitest stops it: likewise. */
+  stopping = false
   dead = false
   #events: PatientEvents
   #pings = 0
@@ -99,12 +103,12 @@ export class Patient {
       this.#ours(message as unknown as FromWorker)
     })
     this.inner.on('error', (error: unknown) => {
-      if (!this.ending) this.#events.error(error)
+      if (!this.ending && !this.stopping) this.#events.error(error)
     })
     this.inner.on('exit', (code: number | null, signal: string | null) => {
       this.dead = true
       this.#forgetRecord()
-      if (!this.ending) this.#events.exit(code, signal)
+      if (!this.ending && !this.stopping) this.#events.exit(code, signal)
     })
   }
 

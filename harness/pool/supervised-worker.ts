@@ -95,6 +95,7 @@ export class SupervisedWorker implements PoolWorker {
         this.#runMessage = m
         this.#hangsInFile = 0
         this.#absent = []
+        this.#patient.file = this.#files().at(-1) ?? null
         this.#watch('run')
       } else if (m.type === 'stop') {
         if (this.#patient.dead || this.#patient.ending) {

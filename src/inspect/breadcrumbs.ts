@@ -51,8 +51,15 @@ const { S_IFMT, S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK } = fs.constants
 let sinks: readonly BreadcrumbSink[] = []
 const wrappers = new WeakSet<object>()
 const undo: (() => void)[] = []
-/** Descriptors seen so far; the path of those that can block, '' for the others. */
-const descriptors = new Map<number, string>()
+/** What is known of a descriptor that can block; device and inode tell whether the number has been reused since. */
+interface OpenFile {
+  words: string
+  dev: number
+  ino: number
+}
+
+/** Descriptors that were opened in this thread; null for those that cannot block. */
+const descriptors = new Map<number, OpenFile | null>()
 /** True inside a wrapped call: what Node calls in turn (readFileSync -> openSync) belongs to the outer note. */
 let inside = false
 
@@ -182,7 +189,7 @@ function plans(): Plan[] {
     plan('child_process', 'execSync', (args) => textOf(args[0])),
     plan('child_process', 'execFileSync', commandLine),
     plan('child_process', 'spawnSync', commandLine),
-    plan('Atomics', 'wait', waitWords),
+    plan('Atomics', 'wait', (args) => (args[3] === 0 ? undefined : waitWords(args))),
     plan('fs', 'openSync', (args) => blockingPath(args[0]), rememberDescriptor),
     ...['readFileSync', 'writeFileSync', 'appendFileSync'].map((name) =>
       plan('fs', name, (args) => blockingTarget(args[0])),
@@ -237,27 +244,31 @@ function blockingPath(path: unknown): string | undefined {
 
 function blockingDescriptor(fd: unknown): string | undefined {
   if (typeof fd !== 'number') return undefined
-  let path = descriptors.get(fd)
-  if (path === undefined) {
-    path = unknownDescriptor(fd)
+  const known = descriptors.get(fd)
+  if (known === null) return undefined
+  try {
+    const stat = fstatSync(fd)
+    if (known !== undefined && known.ino === stat.ino && known.dev === stat.dev) return known.words
+    if (canBlock(stat)) return describe(fd)
     // Others are closed and used again behind our back; the standard ones stay what they are.
-    if (fd <= 2) descriptors.set(fd, path)
+    if (fd <= 2) descriptors.set(fd, null)
+  } catch {
+    // Not an open descriptor: the call itself will say so.
   }
-  return path === '' ? undefined : path
+  return undefined
 }
 
-function unknownDescriptor(fd: number): string {
-  try {
-    if (!canBlock(fstatSync(fd))) return ''
-  } catch {
-    return ''
-  }
+function describe(fd: number): string {
   const name = ['stdin', 'stdout', 'stderr'][fd]
   return name === undefined ? `fd ${fd}` : `fd ${fd} (${name})`
 }
 
 function rememberDescriptor(args: readonly unknown[], fd: unknown, canBlock: boolean): void {
-  if (typeof fd === 'number') descriptors.set(fd, canBlock ? `fd ${fd} (${textOf(args[0])})` : '')
+  if (typeof fd !== 'number') return
+  descriptors.set(fd, null)
+  if (!canBlock) return
+  const { dev, ino } = fstatSync(fd)
+  descriptors.set(fd, { words: `fd ${fd} (${textOf(args[0])})`, dev, ino })
 }
 
 /** Not regular files, directories and disks, nor `/dev/null`, `/dev/zero`, `/dev/urandom` (major number 1). */

@@ -9,6 +9,7 @@ import {
   descriptorTarget,
   isFifo,
   openDescriptors,
+  pairedHolder,
   processWords,
   readStringAt,
   socketInode,
@@ -18,6 +19,7 @@ import {
   childrenOf,
   childrenOfThread,
   linkTarget,
+  listPids,
   type ProcessStat,
   readStat,
   readText,
@@ -31,6 +33,7 @@ import { CALLS_ON_DESCRIPTOR, syscallName } from '../process/syscalls.ts'
 const SAMPLE_MS = 100
 /** `execSync` -> `sh` -> `npm` -> ... is followed this far down. */
 const DEEPEST_CHILD = 4
+const IDLE = 'idle in its event loop'
 
 /**
  * One sentence about a thread as it is now.
@@ -72,7 +75,8 @@ export async function explainStuck(pid: number, tid?: number): Promise<string[]>
     const sentence = explain(pid, tid ?? pid, 0)
     if (!after || sentence === undefined) return []
     const rest = tid === undefined ? explainProcess(pid).slice(1) : []
-    return [`${sentence} (${compare(before, after)})`, ...rest]
+    // An idle loop stands still as well, which is no fault of it.
+    return [sentence.includes(IDLE) ? sentence : `${sentence} (${compare(before, after)})`, ...rest]
   }, [])
 }
 
@@ -104,7 +108,7 @@ function guarded<T>(look: () => T, otherwise: T): T {
 function explain(pid: number, tid: number, depth: number): string | undefined {
   const stat = readStat(pid, tid)
   if (!stat) return undefined
-  const who = tid === pid ? 'main thread' : `thread ${tid} (${stat.comm})`
+  const who = depth > 0 ? 'it' : tid === pid ? 'main thread' : `thread ${tid} (${stat.comm})`
   switch (stat.state) {
     case 'Z':
       return `${who} is a zombie: it has ended, and its parent ${processWords(stat.ppid)} has not collected it`
@@ -201,14 +205,24 @@ function eventLoop(pid: number, tid: number, fd: number, depth: number): string 
       const child = children[children.length - 1] ?? 0
       return `${sure} spawnSync, execSync or execFileSync, waiting for ${childWords(pid, tid, child, depth)}`
     }
-    return `${sure} spawnSync, execSync or execFileSync: the child has ended, but another process still holds its output`
+    return `${sure} spawnSync, execSync or execFileSync: the child has ended, but ${outputHolder(pid, fd)} still holds its output`
   }
   const watched = watchedBy(pid, fd)
   const list = watched.length > 0 ? `; it watches ${watched.join(', ')}` : ''
   const known = childrenOf(pid).slice(0, 3)
   const kids =
     tid === pid && known.length > 0 ? `; children: ${known.map((one) => processWords(one, 40)).join(', ')}` : ''
-  return `idle in its event loop${list}${kids}`
+  return `${IDLE}${list}${kids}`
+}
+
+/** A grandchild that outlives the child and keeps its stdout open: spawnSync waits for that as well. */
+function outputHolder(pid: number, fd: number): string {
+  for (const target of watchedTargets(pid, fd)) {
+    const inode = socketInode(target)
+    const holder = inode === undefined ? undefined : pairedHolder(pid, inode, listPids())
+    if (holder !== undefined) return `probably ${processWords(holder)}`
+  }
+  return 'another process'
 }
 
 function isNode(pid: number): boolean {
@@ -234,18 +248,19 @@ function polledBy(pid: number, tid: number): number | undefined {
   return syscallName(Number(number))?.startsWith('epoll') ? Number(first) : undefined
 }
 
-function watchedBy(pid: number, fd: number): string[] {
+function watchedTargets(pid: number, fd: number): string[] {
   const info = readText(`/proc/${pid}/fdinfo/${fd}`) ?? ''
-  const words: string[] = []
-  for (const match of info.matchAll(/^tfd:\s*(\d+)/gm)) {
-    const target = descriptorTarget(pid, Number(match[1]))
-    // Every loop watches its own wake-up and signal descriptors: they tell nothing.
-    if (target === undefined || /eventfd|signalfd|io_uring|^pipe:/.test(target)) continue
+  return [...info.matchAll(/^tfd:\s*(\d+)/gm)].flatMap((match) => descriptorTarget(pid, Number(match[1])) ?? [])
+}
+
+function watchedBy(pid: number, fd: number): string[] {
+  // Every loop watches its own wake-up and signal descriptors: they tell nothing.
+  const telling = watchedTargets(pid, fd).filter((target) => !/eventfd|signalfd|io_uring|^pipe:/.test(target))
+  const words = telling.slice(0, 5).map((target) => {
     const inode = socketInode(target)
-    words.push(inode === undefined ? target : describeSocket(pid, inode))
-    if (words.length === 5) break
-  }
-  return words
+    return inode === undefined ? target : describeSocket(pid, inode)
+  })
+  return [...new Set(words)]
 }
 
 function dnsWords(pid: number): string | undefined {
@@ -272,7 +287,8 @@ function otherThreads(pid: number): string[] {
 /** Threads of V8, libuv and the platform that wait for work. */
 function isIdleHelper(pid: number, tid: number): boolean {
   const stat = readStat(pid, tid)
-  if (!stat || stat.state !== 'S' || !isNode(pid)) return !stat
+  if (stat === undefined) return true
+  if (stat.state !== 'S' || !isNode(pid)) return false
   const call = syscallName(Number(readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]))
   return call === 'futex' || (stat.comm.startsWith('DelayedTask') && call?.startsWith('epoll') === true)
 }
@@ -296,7 +312,7 @@ function awaitedLocks(pid: number): string[] {
     if (!match || Number(match[4]) !== pid) continue
     const holder = rows.find((other) => other.startsWith(`${match[1]}: `) && !other.includes('->'))?.split(/\s+/)[4]
     const by = holder && Number(holder) > 0 ? ` held by ${processWords(Number(holder))}` : ''
-    sentences.push(`waits for a ${match[3] === 'READ' ? 'shared' : 'exclusive'} ${match[2]} lock${by}`)
+    sentences.push(`waits for ${match[3] === 'READ' ? 'a shared' : 'an exclusive'} ${match[2]} lock${by}`)
   }
   return sentences
 }

@@ -43,6 +43,7 @@ const MICROTASK_PROBE = `(() => {
 
 const GROUP = 'harrow'
 const EVALUATE_MS = 500
+const STEP_MS = 100
 const MOST_FRAMES = 200
 
 interface CallFrame {
@@ -73,8 +74,11 @@ export async function captureSyncStack(
   try {
     await client.post('Debugger.enable')
     reachable = true
-    const first = await stops.pause(pauseMs)
-    if (first === undefined) return undefined
+    const stopped = await stops.pause(pauseMs)
+    if (stopped === undefined) return undefined
+    const isUser = options.isUser ?? isUserScript
+    const inUserCode = (frames: CallFrame[]) => frames.some((frame) => isUser(urlOf(frame, scripts)))
+    const first = inUserCode(stopped) ? stopped : ((await stepToUserCode(client, stops)) ?? stopped)
     const frames = toFrames(first, scripts)
     // What the watched code may still change comes first, the locals (slower) after it.
     const state = await readState(client, first[0], options.stateExpression)
@@ -97,8 +101,8 @@ export async function captureSyncStack(
 }
 
 interface Stops {
-  /** Asks for a pause and waits for it; undefined when the time is over. */
-  pause(timeoutMs: number): Promise<CallFrame[] | undefined>
+  /** Asks for a pause (or a step that ends in one) and waits for it; undefined when the time is over. */
+  pause(timeoutMs: number, method?: string): Promise<CallFrame[] | undefined>
   stop(): void
 }
 
@@ -114,13 +118,14 @@ function listenForStops(client: InspectorClient): Stops {
     stopped = undefined
   })
   return {
-    async pause(timeoutMs) {
+    async pause(timeoutMs, method = 'Debugger.pause') {
       const happened = new Promise<void>((resolve) => {
         tell = resolve
       })
+      if (method !== 'Debugger.pause') stopped = undefined
       if (stopped === undefined) {
         const limit = pause(timeoutMs)
-        const asked = client.post('Debugger.pause', {}, timeoutMs).catch(() => limit)
+        const asked = client.post(method, {}, timeoutMs).catch(() => limit)
         await Promise.race([Promise.all([asked, happened]), limit])
       }
       return stopped
@@ -132,9 +137,29 @@ function listenForStops(client: InspectorClient): Stops {
   }
 }
 
+/**
+ * A loop of `nextTick` or timers may be hit between two callbacks, with nothing of the user on the stack: on to the next
+ * line that is not Node's own. When none comes the thread runs on until the next pause.
+ */
+async function stepToUserCode(client: InspectorClient, stops: Stops): Promise<CallFrame[] | undefined> {
+  try {
+    await client.post('Debugger.setBlackboxPatterns', { patterns: ['^node:', '/node_modules/'] })
+    const found = await stops.pause(STEP_MS, 'Debugger.stepInto')
+    await client.post('Debugger.setBlackboxPatterns', { patterns: [] })
+    return found ?? (await stops.pause(STEP_MS))
+  } catch {
+    return undefined
+  }
+}
+
+function urlOf({ url, location }: CallFrame, scripts: Map<string, string>): string {
+  return scripts.get(location.scriptId) ?? url ?? ''
+}
+
 function toFrames(callFrames: CallFrame[], scripts: Map<string, string>): RawFrame[] {
-  return callFrames.slice(0, MOST_FRAMES).map(({ functionName, url, location }) => {
-    const script = scripts.get(location.scriptId) ?? url ?? ''
+  return callFrames.slice(0, MOST_FRAMES).map((callFrame) => {
+    const { functionName, location } = callFrame
+    const script = urlOf(callFrame, scripts)
     if (script === '') return { fn: functionName, at: null }
     return {
       fn: functionName,

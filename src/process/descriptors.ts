@@ -162,19 +162,24 @@ function unixWords(pid: number, inode: string): string | undefined {
   const name = row[7]
   if (name) return `unix socket ${name}`
   const peer = pairedHolder(pid, inode)
-  return `unix socket${peer === undefined ? '' : `; the other end is probably held by ${holderWords(peer)}`}`
+  return `unix socket${peer === undefined ? '' : `; the other end is probably held by ${processWords(peer, 40)}, which is ${stateWords(readStat(peer)?.state ?? '?')}`}`
 }
 
 /**
  * Who holds the other end of a socketpair, as Node makes for `stdio: 'pipe'`. The kernel tells that through netlink only;
- * but the two ends are made one after the other and nearly always get neighbouring inodes, and they stay in the family.
+ * but the two ends are made one after the other and nearly always get neighbouring inodes: a good guess, no proof.
+ *
+ * @param among where to look; default: children, parent and siblings
  */
-function pairedHolder(pid: number, inode: string): number | undefined {
+export function pairedHolder(pid: number, inode: string, among: Iterable<number> = family(pid)): number | undefined {
   const number = BigInt(inode)
   const neighbours = new Set([`socket:[${number - 1n}]`, `socket:[${number + 1n}]`])
+  return holdersOf(neighbours, pid, among)[0]?.pid
+}
+
+function family(pid: number): Set<number> {
   const parent = readStat(pid)?.ppid
-  const family = new Set([...childrenOf(pid), ...(parent ? [parent, ...childrenOf(parent)] : [])])
-  return holdersOf(neighbours, pid, family)[0]?.pid
+  return new Set([...childrenOf(pid), ...(parent ? [parent, ...childrenOf(parent)] : [])])
 }
 
 /** Path that a string pointer in another process points to; needs the right to trace it, else undefined. */

@@ -86,7 +86,7 @@ export function startByPs(pid: number): { start: number; state: string } | undef
   try {
     const text = execFileSync('ps', ['-o', 'lstart=', '-o', 'stat=', '-p', String(pid)], {
       encoding: 'utf8',
-      env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
+      env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', 'pipe', 'ignore'],
       timeout: 2000,
       killSignal: 'SIGKILL',

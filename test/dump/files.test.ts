@@ -1,28 +1,36 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildRecord } from '../../src/dump/build-record.ts'
 import { classify } from '../../src/dump/classify.ts'
 import { RunRecord } from '../../src/dump/run-record.ts'
 import { parseDumpRecord } from '../../src/dump/schema.ts'
 import { writeDump } from '../../src/dump/write.ts'
-import { writeProblem } from '../../src/dump/write-file.ts'
 import { LOCK } from './sample-facts.ts'
 
 const record = buildRecord(LOCK(), classify(LOCK()))
+const PROGRAM = fileURLToPath(new URL('programs/write-dump.ts', import.meta.url))
+/** Node 22 strips types only when asked to. */
+const TYPES = ['--experimental-strip-types', '--no-warnings']
+
+/** A mount namespace of its own; some systems do not allow that to everybody. */
+const NAMESPACE = ['--user', '--map-root-user', '--mount']
+const CAN_MOUNT = spawnSync('unshare', [...NAMESPACE, 'mount', '-t', 'tmpfs', 'none', tmpdir()]).status === 0
+
+async function run(command: string, args: string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000, killSignal: 'SIGKILL' })
+  const failed = once(child, 'error').then(() => ({ code: 127, output: '' }))
+  let output = ''
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  return Promise.race([failed, once(child, 'close').then(([code]) => ({ code, output }))])
+}
+
 const mode = (path: string): number => statSync(path).mode & 0o777
 
 let root = ''
@@ -92,24 +100,34 @@ describe('writing a dump', () => {
     }
   })
 
-  test('reports a full disk and leaves no half of a dump', { skip: !existsSync('/dev/full') }, () => {
-    const dir = join(root, 'dumps')
-    mkdirSync(dir)
-    // The text form cannot be renamed over a folder: it fails after the JSON form was written.
-    mkdirSync(join(dir, 'a--b--1.1.txt', 'x'), { recursive: true })
-    mkdirSync(join(dir, 'dangling'))
-    symlinkSync('/dev/full', join(dir, 'dangling', 'full'))
-    expect(written(dir, { file: 'a', test: 'b', pid: 1 }).txt).toContain('.2.txt')
-    expect(writeProblem('the dump', '/x', Object.assign(new Error('write'), { code: 'ENOSPC' }))).toBe(
-      'could not write the dump /x: the disk is full (ENOSPC)',
-    )
+  test.each([
+    ['a full disk', 'mount -t tmpfs -o size=64k none "$1"', 'the disk is full (ENOSPC)'],
+    ['a read-only file system', 'mount -t tmpfs -o ro none "$1"', 'the file system is read-only (EROFS)'],
+  ])('reports %s and leaves nothing half-written', { skip: !CAN_MOUNT }, async (_name, mount, reason) => {
+    const script = `${mount} && exec "$2" --experimental-strip-types --no-warnings "$3" "$1"`
+    const args = [...NAMESPACE, 'sh', '-c', script, 'sh', root, process.execPath, PROGRAM]
+    const { output } = await run('unshare', args)
+    expect(JSON.parse(output)).toEqual({
+      dump: { error: `could not write the dump ${join(root, 'a.test.ts--b--1.1.txt')}: ${reason}` },
+      record: `could not write the run record ${join(root, 'run.json')}: ${reason}`,
+      left: [],
+    })
   })
 
-  test('reports a folder without permission', { skip: process.getuid?.() === 0 }, () => {
-    mkdirSync(join(root, 'locked'), { mode: 0o500 })
-    expect(writeDump(join(root, 'locked'), { file: 'a', test: 'b', pid: 1 }, record)).toEqual({
-      error: expect.stringContaining('no permission to write there (EACCES)'),
-    })
+  test('reports a folder without permission', async () => {
+    mkdirSync(join(root, 'locked'))
+    chmodSync(root, 0o755)
+    chmodSync(join(root, 'locked'), 0o555)
+    const { output } = await run(process.execPath, [
+      ...TYPES,
+      PROGRAM,
+      join(root, 'locked'),
+      process.getuid?.() === 0 ? 'nobody' : '',
+    ])
+    const { dump, record, left } = JSON.parse(output)
+    expect(dump.error).toMatch(/: no permission to write there \(EACCES\)$/)
+    expect(record).toMatch(/: no permission to write there \(EACCES\)$/)
+    expect(left).toEqual([])
   })
 
   test('removes the JSON form when the text form cannot be written', () => {
@@ -213,12 +231,14 @@ describe('the run record', () => {
       const run = new RunRecord({ run: 'r', backend: 'spawn', strength: 'basic' })
       process.on('exit', () => { run.interrupted(); run.writeSync(process.argv[1]) })
       process.exit(3)`
-    const child = spawn(
-      process.execPath,
-      ['--experimental-strip-types', '--no-warnings', '--input-type=module', '-e', code, join(root, 'run.json')],
-      { stdio: 'inherit' },
-    )
-    expect(await once(child, 'exit')).toEqual([3, null])
+    const { code: exit } = await run(process.execPath, [
+      ...TYPES,
+      '--input-type=module',
+      '-e',
+      code,
+      join(root, 'run.json'),
+    ])
+    expect(exit).toBe(3)
     expect(JSON.parse(readFileSync(join(root, 'run.json'), 'utf8')).run).toBe('r')
   })
 })

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
@@ -48,4 +51,9 @@ export async function startThread(kind: string): Promise<Worker> {
   const worker = new Worker(thread, { workerData: kind, name: `stuck in ${kind}` })
   await once(worker, 'message')
   return worker
+}
+
+/** True once the target of kind `native` waits in the kernel; `threadId` is 0 for a process. */
+export function waitsInKernel(pid: number, threadId: number): boolean {
+  return existsSync(join(tmpdir(), `harrow-test-${pid}-${threadId}`))
 }

@@ -80,8 +80,6 @@ function* readLocals(scopes: string, redact?: Redact): Generator<InspectorCall, 
   let count = 0
   for (const scope of ((yield* properties(scopes, false)).result ?? []).slice(0, MAX_SCOPES)) {
     const { description, objectId } = scope.value ?? {}
-    // Inner scopes come first; from the first closure or module scope on they belong to other functions.
-    if (process.env.DBG) console.error('SCOPE', description)
     if (objectId === undefined || !/^(Local|Block|Catch)/.test(description ?? '')) break
     for (const local of (yield* properties(objectId, true)).result ?? []) {
       if (count >= MAX_LOCALS) return locals
@@ -90,6 +88,8 @@ function* readLocals(scopes: string, redact?: Redact): Generator<InspectorCall, 
       locals[local.name] = redact ? redact(local.name, text) : text
       count++
     }
+    // Inner blocks come first, then the function's own scope; what follows belongs to others.
+    if (description?.startsWith('Local')) break
   }
   return locals
 }

@@ -1,0 +1,97 @@
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Real processes for one test, all with one mark in their environment, and a folder. */
+export class Sandbox {
+  readonly mark = `mark-${randomUUID()}`
+  readonly tag = { name: 'HARROW_TEST_TAG', value: this.mark }
+  readonly folder = mkdtempSync(join(tmpdir(), 'harrow-test-'))
+  readonly #children: ChildProcess[] = []
+
+  /** Starts a program with the mark in its environment. */
+  start(command: string, args: string[], options: SpawnOptions = {}): number {
+    const env = { PATH: process.env.PATH, [this.tag.name]: this.tag.value, ...options.env }
+    const child = spawn(command, args, { stdio: 'ignore', ...options, env })
+    child.on('error', () => {})
+    this.#children.push(child)
+    if (child.pid === undefined) throw new Error(`${command} did not start`)
+    return child.pid
+  }
+
+  shell(script: string, options?: SpawnOptions): number {
+    return this.start('/bin/sh', ['-c', `${script}\n: ${this.mark}`], options)
+  }
+
+  node(code: string, options?: SpawnOptions): number {
+    return this.start(process.execPath, ['-e', code], options)
+  }
+
+  fifo(name: string): string {
+    const path = join(this.folder, name)
+    execFileSync('mkfifo', [path])
+    return path
+  }
+
+  /** Pids of all processes with the mark in their environment or command line, by a search of the test's own. */
+  marked(): number[] {
+    return readdirSync('/proc')
+      .map(Number)
+      .filter(
+        (pid) => pid > 0 && pid !== process.pid && ['environ', 'cmdline'].some((file) => this.#mentions(pid, file)),
+      )
+  }
+
+  #mentions(pid: number, file: string): boolean {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'latin1').includes(this.mark)
+    } catch {
+      return false
+    }
+  }
+
+  async end(): Promise<void> {
+    await until(() => {
+      for (const pid of this.marked()) kill(pid)
+      for (const child of this.#children) child.kill('SIGKILL')
+      return this.marked().length === 0
+    })
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Ended by itself.
+  }
+}
+
+/** Waits until a condition holds, at most 10 s. */
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`never held: ${condition}`)
+    await sleep(5)
+  }
+}
+
+/** State letter straight from `/proc`, '' when gone. */
+export function stateOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .charAt(0)
+  } catch {
+    return ''
+  }
+}
+
+/** Gone, or dead and not yet collected. */
+export function isDead(pid: number): boolean {
+  return ['', 'Z', 'X'].includes(stateOf(pid))
+}
