@@ -10,6 +10,7 @@ import { isOwnScript } from './user-code.ts'
 /** The part of a vite plugin that harrow uses, so that no type of vite's is needed at this edge. */
 export interface HarrowPlugin {
   name: 'harrow'
+  configResolved(config: { test?: { projects?: unknown } }): void
   configureVitest(context: { vitest: Vitest; project: TestProject }): Promise<void>
 }
 
@@ -49,17 +50,52 @@ export function harrow(options?: HarrowOptions): HarrowPlugin {
   const resolved = resolveOptions(options)
   return {
     name: 'harrow',
+    configResolved(config) {
+      if (process.env.HARROW !== 'off') warnWithoutProject(config.test?.projects)
+    },
     async configureVitest({ vitest, project }) {
       if (process.env.HARROW === 'off') return
+      configured = true
       const { run, fresh } = runOf(vitest, resolved)
-      const reporter = fresh ? new HangReporter(run) : undefined
-      if (reporter) vitest.config.reporters.unshift(reporter as never)
-      const covered = await wrapPool(vitest, project, resolved, run)
-      project.provide('harrow' as never, { run: run.id, covered: covered === undefined } as never)
-      if (covered !== undefined) run.note(covered)
+      if (fresh) {
+        // Projects with a config file of their own do not run this hook; they are there when the reporters start.
+        const adopt = async (): Promise<void> => {
+          for (const other of vitest.projects) await cover(vitest, other, resolved, run)
+        }
+        vitest.config.reporters.unshift(new HangReporter(run, adopt) as never)
+      }
+      await cover(vitest, project, resolved, run)
     },
   }
 }
+
+const covered = new WeakSet<object>()
+
+async function cover(vitest: Vitest, project: TestProject, options: ResolvedOptions, run: Run): Promise<void> {
+  if (covered.has(project.config)) return
+  covered.add(project.config)
+  const gap = await wrapPool(vitest, project, options, run)
+  if (gap !== undefined) run.note(gap)
+}
+
+let configured = false
+
+/**
+ * vitest runs the plugins of a root config only for the projects that extend it. When every project has a config file
+ * of its own and none lists the plugin, nothing of harrow would run, and nothing would say so.
+ */
+function warnWithoutProject(projects: unknown): void {
+  if (!Array.isArray(projects) || !projects.some((entry) => typeof entry === 'string')) return
+  setTimeout(() => {
+    if (configured) return
+    console.error(
+      ' harrow: not active. Projects with a config file of their own do not run the plugins of the root config: add harrow() to the plugins of at least one of them.',
+    )
+  }, WARN_MS).unref()
+}
+
+/** Projects are configured well within this time, or the warning comes a moment early. */
+const WARN_MS = 5000
 
 /** @returns undefined when the pool is supervised, else one sentence that says what is not covered */
 async function wrapPool(vitest: Vitest, project: TestProject, options: ResolvedOptions, run: Run): Promise<string | undefined> {

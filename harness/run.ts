@@ -9,6 +9,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
 import { classify } from '../src/dump/classify.ts'
 import type { Frame, HangFacts, Verdict } from '../src/dump/facts.ts'
+import { Redactor } from '../src/dump/redact.ts'
 import { type OrphanEntry, RunRecord } from '../src/dump/run-record.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import { writeDump } from '../src/dump/write.ts'
@@ -209,9 +210,10 @@ export class Run {
   // ---- from evidence to a report
 
   async report(evidence: Evidence): Promise<Hang> {
-    const facts = this.#facts(evidence)
+    const redactor = new Redactor(this.options.redact)
+    const facts = redactor.facts(this.#facts(evidence))
     const verdict = classify(facts)
-    const record = buildRecord(facts, verdict)
+    const record = buildRecord(facts, verdict, { redact: this.options.redact, redacted: redactor.count })
     const dir = resolve(this.root, this.options.dumpDir)
     const name = facts.test?.join(' ') ?? facts.hook ?? facts.phase
     const written = writeDump(dir, { file: facts.file.path, test: name, pid: facts.pid, n: ++this.#dumps }, record)

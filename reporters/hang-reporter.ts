@@ -11,18 +11,22 @@ interface Output {
 
 export class HangReporter implements RunListener {
   readonly #run: Run
+  readonly #begin: () => Promise<void>
   /** Said before vitest's reporters are ready. */
   #early: string[] = []
   #ready = false
 
-  constructor(run: Run) {
+  /** @param begin called when vitest has made its reporters, before any test runs */
+  constructor(run: Run, begin: () => Promise<void> = async () => {}) {
     this.#run = run
+    this.#begin = begin
     run.listen(this)
   }
 
   // ---- vitest's side
 
-  onInit(): void {
+  async onInit(): Promise<void> {
+    await this.#begin()
     this.#ready = true
     const { options } = this.#run
     if (options.header && options.hang) {

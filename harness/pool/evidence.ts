@@ -63,6 +63,7 @@ export interface Evidence {
 /** A breadcrumb this old means that the thread is inside the call and not between two calls. */
 const CRUMB_MS = 250
 const ATTACH_MS = 1500
+const MOST_PROCESSES = 40
 /** A heap of the largest size that is dumped at all takes about this long (DESIGN.md). */
 export const SELF_DUMP_MS = 20_000
 
@@ -134,7 +135,7 @@ export async function collectEvidence(context: Context, stage: Stage, overdue: O
       evidence.kernel = await explainStuck(patient.pid, patient.process ? undefined : (patient.tid ?? undefined))
     }
   }
-  evidence.processes = patient.process ? [...processFacts([patient.pid]), ...descendants(patient.pid)].slice(0, 40) : []
+  evidence.processes = processTree(patient)
   evidence.tookMs = performance.now() - began
   return evidence
 }
@@ -150,6 +151,7 @@ export function evidenceOfTimeout(context: Context, message: FromWorker & { [MAR
     waitedMs: Math.max(section.timeout, epoch() - report.tookMs - section.start),
     self: report,
     missing: [...report.notes],
+    processes: processTree(context.patient),
     tookMs: report.tookMs,
     ended: false,
   }
@@ -170,6 +172,11 @@ export function ownerOf(evidence: Evidence): string | null {
   if (evidence.phase === 'collect' && evidence.file) return collectOwner(evidence.file)
   if (evidence.hook) return hookOwner(evidence.hook, evidence.suite)
   return null
+}
+
+/** In the threads pool the process is vitest's own and holds every worker: only what is below a fork is the worker's. */
+function processTree(patient: Patient): ProcessFact[] {
+  return patient.process ? [...processFacts([patient.pid]), ...descendants(patient.pid)].slice(0, MOST_PROCESSES) : []
 }
 
 function blank(context: Context, stage: Stage, state: WorkerState | undefined, section: Section | null): Omit<Evidence, 'loop' | 'limitMs' | 'waitedMs' | 'ended'> {

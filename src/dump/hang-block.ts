@@ -103,7 +103,7 @@ function headLine(input: HangBlockInput, c: HangBlockColors, columns: number): s
 
 /** Breaks at spaces only, so that no path is cut; code in backticks stays whole where a line can hold it. */
 function wrap(text: string, width: number): string[] {
-  const words = text.match(/`[^`]*`\S*|\S+/g) ?? []
+  const words = text.match(/``.*?``\S*|`[^`]*`\S*|\S+/g) ?? []
   const lines: string[] = []
   let line = ''
   for (const word of words) {

@@ -31,6 +31,11 @@ const CHILD = 'child-process-stuck'
 /** The first fitting kind counts. `{event}` is the name of the event, `{owner}` the class of the holder. */
 const KINDS: Kind[] = [
   {
+    owner: /^fetch$/,
+    why: 'the request was sent and no response has come',
+    hint: 'see that every branch of the request handler ends its response',
+  },
+  {
     owner: /Server$/,
     event: /^close$/,
     why: "a server reports 'close' only when its last open connection (socket) has ended, and one is still open",

@@ -33,9 +33,10 @@ export function oneLine(text: string, max = Number.POSITIVE_INFINITY): string {
   )
 }
 
-/** In backticks, on one line; at most 120 characters. */
+/** In backticks, two where the code has one itself; on one line, at most 120 characters. */
 export function quote(code: string): string {
-  return `\`${oneLine(code.trim(), 120)}\``
+  const text = oneLine(code.trim(), 120)
+  return text.includes('`') ? `\`\`${text}\`\`` : `\`${text}\``
 }
 
 /** `a`, `a and b`, `a, b and c`. */

@@ -8,6 +8,7 @@ import {
   describeSocket,
   descriptorTarget,
   isFifo,
+  likelyFirst,
   openDescriptors,
   pairedHolder,
   processWords,
@@ -19,7 +20,6 @@ import {
   childrenOf,
   childrenOfThread,
   linkTarget,
-  listPids,
   type ProcessStat,
   readStat,
   readText,
@@ -219,7 +219,7 @@ function eventLoop(pid: number, tid: number, fd: number, depth: number): string 
 function outputHolder(pid: number, fd: number): string {
   for (const target of watchedTargets(pid, fd)) {
     const inode = socketInode(target)
-    const holder = inode === undefined ? undefined : pairedHolder(pid, inode, listPids())
+    const holder = inode === undefined ? undefined : pairedHolder(pid, inode, likelyFirst(pid))
     if (holder !== undefined) return `probably ${processWords(holder)}`
   }
   return 'another process'

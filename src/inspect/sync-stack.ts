@@ -72,19 +72,24 @@ export async function captureSyncStack(
   const stops = listenForStops(client)
   let reachable = false
   try {
-    await client.post('Debugger.enable')
+    // A step of its own only where an answer decides: over a socket each one takes up to 40 ms (delayed acknowledgements).
+    const enabled = client.post('Debugger.enable')
+    const pausing = stops.pause(pauseMs)
+    await enabled
     reachable = true
-    const stopped = await stops.pause(pauseMs)
+    const stopped = await pausing
     if (stopped === undefined) return undefined
     const isUser = options.isUser ?? isUserScript
     const inUserCode = (frames: CallFrame[]) => frames.some((frame) => isUser(urlOf(frame, scripts)))
     const first = inUserCode(stopped) ? stopped : ((await stepToUserCode(client, stops)) ?? stopped)
     const frames = toFrames(first, scripts)
-    // What the watched code may still change comes first, the locals (slower) after it.
-    const state = await readState(client, first[0], options.stateExpression)
-    const slot = await evaluate(client, first[0], microtaskProbe, false).catch(() => undefined)
-    await addLocals(client, first, frames, options)
-    await client.post('Debugger.resume')
+    // The target takes these in this order and runs on after the last.
+    const [state, slot] = await Promise.all([
+      readState(client, first[0], options.stateExpression),
+      evaluate(client, first[0], microtaskProbe, false).catch(() => undefined),
+      addLocals(client, first, frames, { isUser, localsOf: options.localsOf ?? 6 }),
+      client.post('Debugger.resume'),
+    ])
     await pause(sampleMs)
     const again = await stops.pause(pauseMs).catch(() => undefined)
     const microtasks = again === undefined ? 'unknown' : await readSlot(client, slot?.objectId)
@@ -143,7 +148,7 @@ function listenForStops(client: InspectorClient): Stops {
  */
 async function stepToUserCode(client: InspectorClient, stops: Stops): Promise<CallFrame[] | undefined> {
   try {
-    await client.post('Debugger.setBlackboxPatterns', { patterns: ['^node:', '/node_modules/'] })
+    client.post('Debugger.setBlackboxPatterns', { patterns: ['^node:', '/node_modules/'] }).catch(() => {})
     const found = await stops.pause(STEP_MS, 'Debugger.stepInto')
     await client.post('Debugger.setBlackboxPatterns', { patterns: [] })
     return found ?? (await stops.pause(STEP_MS))
@@ -168,39 +173,52 @@ function toFrames(callFrames: CallFrame[], scripts: Map<string, string>): RawFra
   })
 }
 
+interface LocalsOptions {
+  isUser(url: string): boolean
+  localsOf: number
+}
+
+/** Asks for all of them at once, in the call itself. */
 async function addLocals(
   client: InspectorClient,
   callFrames: CallFrame[],
   frames: RawFrame[],
-  { isUser = isUserScript, localsOf = 6 }: SyncStackOptions,
+  { isUser, localsOf }: LocalsOptions,
 ): Promise<void> {
-  let left = localsOf
-  for (const [index, frame] of frames.entries()) {
-    if (left === 0) return
+  const users = frames.flatMap((frame, index) => {
     const callFrame = callFrames[index]
-    if (callFrame === undefined || frame.at === null || !isUser(frame.at.url)) continue
-    left -= 1
-    try {
-      const locals = await readLocals(client, callFrame)
+    return callFrame !== undefined && frame.at !== null && isUser(frame.at.url) ? [{ frame, callFrame }] : []
+  })
+  await Promise.all(
+    users.slice(0, localsOf).map(async ({ frame, callFrame }) => {
+      // Positions without locals are worth having.
+      const locals = await readLocals(client, callFrame).catch(() => ({}))
       if (Object.keys(locals).length > 0) frame.locals = locals
-    } catch {
-      // Positions without locals are worth having; one refusal is not asked again for every frame.
-      return
-    }
-  }
+    }),
+  )
 }
 
 /** Arguments and variables of one call: its scopes from the inside up to, and without, what the function closes over. */
 async function readLocals(client: InspectorClient, { scopeChain }: CallFrame): Promise<Record<string, string>> {
   const end = scopeChain.findIndex(({ type }) => !['local', 'block', 'catch'].includes(type))
   const own = end === -1 ? scopeChain : scopeChain.slice(0, end)
-  // The function's own scope holds the arguments.
-  own.sort((a, b) => Number(b.type === 'local') - Number(a.type === 'local'))
-  let locals: Record<string, string> = {}
-  for (const { object } of own) {
-    const room = MOST_LOCALS - Object.keys(locals).length
-    if (room <= 0 || object.objectId === undefined) break
-    locals = { ...(await readScope(client.post, object.objectId, room)), ...locals }
+  const scopes = await Promise.all(
+    own.map(async ({ type, object }) => ({
+      type,
+      locals: object.objectId === undefined ? {} : await readScope(client.post, object.objectId),
+    })),
+  )
+  const locals: Record<string, string> = {}
+  // The function's own scope holds the arguments; of equal names in the blocks the innermost counts.
+  scopes.sort((a, b) => Number(b.type === 'local') - Number(a.type === 'local'))
+  const shadows = scopes.filter(({ type }) => type !== 'local').reverse()
+  for (const scope of scopes) {
+    for (const [name, value] of Object.entries(scope.locals)) {
+      if (Object.keys(locals).length < MOST_LOCALS || Object.hasOwn(locals, name)) locals[name] ??= value
+    }
+  }
+  for (const scope of shadows) {
+    for (const [name, value] of Object.entries(scope.locals)) if (Object.hasOwn(locals, name)) locals[name] = value
   }
   return locals
 }

@@ -41,10 +41,10 @@ export function descriptorTarget(pid: number, fd: number): string | undefined {
 export function describeDescriptor(pid: number, fd: number): string {
   const target = descriptorTarget(pid, fd)
   if (target === undefined) return `fd ${fd}`
-  if (target.startsWith('pipe:')) return `fd ${fd} (pipe; ${otherEnds(pid, fd, target, 'nobody else holds it')})`
+  if (target.startsWith('pipe:')) return `fd ${fd} (pipe; ${otherEnds(pid, fd, target)})`
   const inode = socketInode(target)
   if (inode !== undefined) return `fd ${fd} (${describeSocket(pid, inode)})`
-  if (isFifo(`/proc/${pid}/fd/${fd}`)) return `fd ${fd} (FIFO ${target}; ${otherEnds(pid, fd, target, 'nobody else')})`
+  if (isFifo(`/proc/${pid}/fd/${fd}`)) return `fd ${fd} (FIFO ${target}; ${otherEnds(pid, fd, target)})`
   return `fd ${fd} (${target})`
 }
 
@@ -67,31 +67,47 @@ interface Holder {
   fd: number
 }
 
-/** Processes other than `except` that have `target` open, as far as they can be seen within 60 ms. */
-export function holdersOf(targets: ReadonlySet<string>, except: number, pids: Iterable<number> = listPids()): Holder[] {
-  const deadline = monotonic() + HOLDER_SEARCH_MS
-  const holders: Holder[] = []
-  for (const pid of pids) {
-    if (pid === except) continue
-    if (monotonic() > deadline) break
-    for (const name of listDirectory(`/proc/${pid}/fd`) ?? []) {
-      const target = linkTarget(`/proc/${pid}/fd/${name}`)
-      if (target !== undefined && targets.has(target)) holders.push({ pid, fd: Number(name) })
-    }
-  }
-  return holders
+/** `complete` is false when the time was over before all were looked at, or one could not be looked into. */
+interface Holders {
+  found: Holder[]
+  complete: boolean
 }
 
-function otherEnds(pid: number, fd: number, target: string, nobody: string): string {
+/** Processes other than `except` that have one of `targets` open, as far as they can be seen within 60 ms. */
+export function holdersOf(targets: ReadonlySet<string>, except: number, pids: Iterable<number>): Holders {
+  const deadline = monotonic() + HOLDER_SEARCH_MS
+  const found: Holder[] = []
+  let complete = true
+  for (const pid of pids) {
+    if (pid === except) continue
+    if (monotonic() > deadline) return { found, complete: false }
+    const names = listDirectory(`/proc/${pid}/fd`)
+    if (names === undefined) complete = false
+    for (const name of names ?? []) {
+      const target = linkTarget(`/proc/${pid}/fd/${name}`)
+      if (target !== undefined && targets.has(target)) found.push({ pid, fd: Number(name) })
+    }
+  }
+  return { found, complete }
+}
+
+/** All processes, those first that are likely to share descriptors: relatives, then the youngest. */
+export function likelyFirst(pid: number): Set<number> {
+  return new Set([...family(pid), ...listPids().reverse()])
+}
+
+function otherEnds(pid: number, fd: number, target: string): string {
   const mine = accessMode(pid, fd)
   const words = new Set<string>()
-  for (const holder of holdersOf(new Set([target]), pid)) {
+  const { found, complete } = holdersOf(new Set([target]), pid, likelyFirst(pid))
+  for (const holder of found) {
     const mode = accessMode(holder.pid, holder.fd)
     if (mode === mine && mode !== 'reader and writer') continue
     words.add(`${mode ?? 'other end'} ${holderWords(holder.pid)}`)
     if (words.size === 3) break
   }
-  return words.size > 0 ? [...words].join(', ') : nobody
+  if (words.size > 0) return [...words].join(', ')
+  return complete ? 'nobody has it open at the other end' : 'who holds the other end could not be seen'
 }
 
 function holderWords(pid: number): string {
@@ -174,7 +190,7 @@ function unixWords(pid: number, inode: string): string | undefined {
 export function pairedHolder(pid: number, inode: string, among: Iterable<number> = family(pid)): number | undefined {
   const number = BigInt(inode)
   const neighbours = new Set([`socket:[${number - 1n}]`, `socket:[${number + 1n}]`])
-  return holdersOf(neighbours, pid, among)[0]?.pid
+  return holdersOf(neighbours, pid, among).found[0]?.pid
 }
 
 function family(pid: number): Set<number> {

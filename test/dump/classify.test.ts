@@ -86,7 +86,7 @@ describe('the corpus', () => {
       'module-loading-deadlock',
       undefined,
       'test/module-import-cycle.test.ts:14',
-      'likely',
+      'certain',
       ['import', 'app.mjs'],
     ],
   ]
@@ -213,6 +213,19 @@ describe('a lost promise', () => {
     const verdict = waitingAt('id = await connected.promise', [])
     expect(verdict).toMatchObject({ class: 'lost-promise', confidence: 'guess', culprit: { line: 9 } })
     expect(verdict.alsoConsidered).toEqual(['await-never-settles-with-live-resource'])
+  })
+
+  test('is guessed for a resolver that lies in a variable, which the sentence names', () => {
+    const held = heldBy('variable', 'variable connected.resolve')
+    const verdict = waitingAt('id = await connected.promise', [held], { phase: 'hook', hook: 'beforeAll' })
+    expect(verdict).toMatchObject({ class: 'lost-promise', confidence: 'guess', culprit: { line: 9 } })
+    expect(verdict.diagnosis).toContain('only the variable connected.resolve could settle it')
+  })
+
+  test('is not claimed for a resolver that waits in a list', () => {
+    const verdict = waitingAt('await turn', [heldBy('variable', 'variable queue[0]')])
+    expect(verdict).toMatchObject({ class: 'await-never-settles-with-live-resource', confidence: 'guess' })
+    expect(verdict.alsoConsidered).toEqual(['lock-or-semaphore-deadlock'])
   })
 
   test('is not claimed while a request of the system is open that no snapshot shows', () => {

@@ -300,14 +300,13 @@ export const IMPORT_CYCLE = (): HangFacts =>
           "const mod = await import(/* @vite-ignore */ pathToFileURL(join(dir, 'app.mjs')).href)",
         ),
       ),
-      suspended(
-        2,
-        frame(
-          '',
-          '../../tmp/corpus-cycle-x/node_modules/app/app.mjs:2:23',
-          "export const plugin = (await import('./plugin.mjs')).title",
-        ),
-        { awaitedBy: [1], owner: null },
-      ),
+      suspended(2, frame('runExternalModule', 'node_modules/vitest/dist/module-evaluator.js:93:3'), { awaitedBy: [1] }),
+      suspended(3, frame('run', 'node:internal/modules/esm/module_job:550:3'), { awaitedBy: [2] }),
+      suspended(4, frame('<anonymous>', '../corpus-cycle/node_modules/app/app.mjs:1:1'), {
+        awaitedBy: [3, 6],
+        exact: false,
+      }),
+      suspended(5, frame('<anonymous>', 'node:internal/modules/esm/loader:632:3'), { awaitedBy: [4] }),
+      suspended(6, frame('run', 'node:internal/modules/esm/module_job:550:3'), { awaitedBy: [5] }),
     ],
   })

@@ -35,7 +35,14 @@ test('the chain of awaiters crosses the wrappers of vitest from the test body to
 
 test('only the functions of the test files are listed, each with its await', () => {
   const { suspended } = report.facts
-  expect(suspended.map((frame) => frame.fn).sort()).toEqual(['', 'plainBody', 'readReply', 'readReply', 'readReply'])
+  expect(suspended.map((frame) => frame.fn).sort()).toEqual([
+    '',
+    'fakeTimer',
+    'plainBody',
+    'readReply',
+    'readReply',
+    'readReply',
+  ])
   expect(suspended.every((frame) => frame.user && frame.at !== null)).toBe(true)
 })
 
@@ -43,12 +50,18 @@ test('what an earlier test has left belongs to nobody, what a marked test waits 
   const marked = ownedBy(report.facts, 'harrow:marked')
   expect(marked.map((frame) => frame.fn).sort()).toEqual(['', 'readReply'])
   const orphans = report.facts.suspended.filter((frame) => frame.owner === null && frame.awaitedBy.length === 0)
-  expect(orphans.map((frame) => frame.fn).sort()).toEqual(['plainBody', 'readReply'])
+  expect(orphans.map((frame) => frame.fn).sort()).toEqual(['fakeTimer', 'plainBody', 'readReply'])
 })
 
 test('variables of a module in the block that vite makes of it keep their names', () => {
-  const paths = report.facts.suspended.flatMap((frame) => frame.heldBy.map((held) => held.path)).sort()
+  const held = report.facts.suspended.filter((frame) => frame.fn === 'readReply').flatMap((frame) => frame.heldBy)
+  const paths = held.map(({ path }) => path).sort()
   expect(paths).toEqual(['variable waiting[0]', 'variable waiting[1]', 'variable waiting[2]'])
+})
+
+test('a timer of a fake clock is told from a real one', () => {
+  const [held] = report.facts.suspended.find((frame) => frame.fn === 'fakeTimer')?.heldBy ?? []
+  expect(held).toMatchObject({ owner: 'FakeClock', fakeClock: true })
 })
 
 test('the locals are those of the function alone', () => {

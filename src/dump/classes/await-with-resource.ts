@@ -24,7 +24,11 @@ export const awaitWithResource: HangClass = {
         ? 'the request was sent and no response has come'
         : (holder?.why ??
           (requests.length > 0 ? `the system has not answered (${list(requests)} open)` : 'who holds it was not found'))
-    const at = holder === undefined ? '' : `it waits in ${oneLine(holder.held.path, 160)}, and `
+    // `waits in fetch` says nothing that the quoted call does not say.
+    const at =
+      holder === undefined || holder.held.path === holder.held.owner
+        ? ''
+        : `it waits in ${oneLine(holder.held.path, 160)}, and `
     const caller = leaf.chain[1]
     const others = leaves.slice(1, 5).map((one) => awaitedAt(one.frame))
     return {

@@ -128,11 +128,16 @@ function syscall(facts: HangFacts, crumb: NonNullable<HangFacts['crumb']>): Verd
   const result = verdict(facts, crumb.frames, {
     variant: 'syscall',
     confidence: reason === undefined ? 'likely' : 'certain',
-    diagnosis: `${name}(${oneLine(crumb.detail, 160)}) has not returned for ${seconds(crumb.sinceMs, 1)}: ${reason === undefined ? 'the thread waits in the system and runs no callback until it does' : ended(oneLine(reason))}.`,
+    diagnosis: `${name}(${shortDetail(crumb.detail)}) has not returned for ${seconds(crumb.sinceMs, 1)}: ${reason === undefined ? 'the thread waits in the system and runs no callback until it does' : ended(oneLine(reason))}.`,
     evidence,
     hint: `use the asynchronous form of ${name}: what it waits for may need this very thread`,
   })
   return result
+}
+
+/** The first words of a command line or a path: program texts after `-e` say little in a sentence. */
+function shortDetail(detail: string): string {
+  return oneLine(detail.replace(/\s+/g, ' ').replace(/^\S*\/(?=node(?: |$))/, ''), 100)
 }
 
 function native(facts: HangFacts): Verdict {

@@ -1,6 +1,8 @@
+import type { HeldBy } from '../../inspect/facts.ts'
 import { awaitedAt, statement } from '../awaited.ts'
 import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
 import type { HangClass, HangFacts, Verdict } from '../facts.ts'
+import { readHolder } from '../holders.ts'
 import { oneLine, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
 
@@ -18,8 +20,15 @@ export const lostPromise: HangClass = {
     if (facts.awaits === null) return facts.lost?.proven === true ? absent(facts) : undefined
     if (facts.owner !== null && ownFrames(facts).length === 0) return absent(facts)
     const leaf = leavesOf(facts)[0]
-    return leaf !== undefined && leaf.heldBy.length === 0 && leaf.below.length === 0 ? unheld(facts, leaf) : undefined
+    return leaf !== undefined && leaf.below.length === 0 && leaf.heldBy.every(isVariable)
+      ? unheld(facts, leaf)
+      : undefined
   },
+}
+
+/** A resolver in a variable, outside of any list that somebody works off: only code that is not scheduled can call it. */
+function isVariable(held: HeldBy): boolean {
+  return held.owner === 'variable' && !/[[(]/.test(held.path) && readHolder(held).consider.includes(NAME)
 }
 
 function absent(facts: HangFacts): Verdict {
@@ -68,6 +77,7 @@ function absent(facts: HangFacts): Verdict {
 
 /** The function is still reachable, but only from the program's own variables: nothing that runs by itself holds it. */
 function unheld(facts: HangFacts, leaf: Leaf): Verdict | undefined {
+  const variable = leaf.heldBy[0]
   const requests = Object.keys(facts.resources ?? {}).filter((type) => /Req/.test(type))
   // An open request of the system is held by native code, which a heap snapshot does not show.
   if (requests.length > 0) return undefined
@@ -77,7 +87,7 @@ function unheld(facts: HangFacts, leaf: Leaf): Verdict | undefined {
   return {
     class: NAME,
     confidence: proven ? 'certain' : 'guess',
-    diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)} for a promise that no timer, socket, child or event holds: only code that is not scheduled any more could settle it.`,
+    diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)} for a promise that no timer, socket, child or event holds: ${variable === undefined ? 'only code that is not scheduled any more could settle it' : `only the ${oneLine(variable.path, 120)} could settle it, and nothing that is scheduled calls it`}.`,
     culprit: siteOf(leaf.frame),
     ...(apart && { holder: siteOf(created) }),
     evidence: [

@@ -27,42 +27,58 @@ function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
   const importer = importerIn(leaf)
   if (importer === undefined) return undefined
   const loader = leaf.heldBy.find((held) => /module ?(?:loader|job|wrap)|SourceTextModule/i.test(held.owner))
-  const modules = leaf.below.filter(isModuleBody)
-  if (
-    importer === leaf.frame &&
-    loader === undefined &&
-    modules.length === 0 &&
-    bestHolder(leaf.heldBy)?.live === true
-  ) {
-    return undefined
-  }
-  const inside = importer === leaf.frame ? modules.at(-1) : leaf.frame
-  // Where the imported module itself is the user's, its own await is the line to look at.
-  const culprit = importer === leaf.frame ? importer : leaf.frame
-  const cycle = inside !== undefined && IMPORT.test(inside.source ?? '')
-  const because =
-    inside === undefined
-      ? 'a module in it waits for one that waits for it, or has a top-level await that never settles'
-      : `its module ${inside.site.path} is suspended at line ${inside.site.line}${inside.source === undefined ? '' : ` (${quote(inside.source)})`}${cycle ? ', an import that in turn waits for it: an import cycle' : ''}`
+  const loading = leaf.below.filter(isLoading)
+  const atLeaf = importer === leaf.frame
+  const seen = loading.length > 0 || loader !== undefined || !atLeaf
+  if (!seen && bestHolder(leaf.heldBy)?.live === true) return undefined
+  const modules = loading.filter((frame) => !frame.site.path.startsWith('node:'))
+  const inCircle = modules.slice(0, 20).find((frame) => waitsForItself(frame, leaf.below))
+  const inside = atLeaf ? (inCircle ?? modules.at(-1)) : leaf.frame
   return {
     class: NAME,
-    confidence: modules.length > 0 || loader !== undefined || importer !== leaf.frame ? 'likely' : 'guess',
-    diagnosis: `${subject(facts)} waits at ${awaitedAt(importer)} for a module that never finishes loading: ${because}.`,
-    culprit: siteOf(culprit),
-    ...(importer !== leaf.frame && { holder: siteOf(importer) }),
+    confidence: inCircle !== undefined ? 'certain' : seen ? 'likely' : 'guess',
+    diagnosis: `${subject(facts)} waits at ${awaitedAt(importer)} for a module that never finishes loading: ${because(inside, inCircle !== undefined)}.`,
+    // Where the imported module is the user's, its own await is the line to look at.
+    culprit: siteOf(leaf.frame),
+    ...(!atLeaf && { holder: siteOf(importer) }),
     evidence: [
       `the await at ${where(importer.site)} is a dynamic import()`,
+      ...(inCircle === undefined ? [] : [`in the await graph, the load of ${inCircle.site.path} waits for itself`]),
       loader === undefined
         ? 'the event loop is idle: nothing is being read or compiled'
         : `the awaited promise is held by the module loader (${loader.path})`,
       ...circumstances(facts),
     ],
     hint: 'break the cycle: a module must not await the import of one that imports it back, statically or not',
-    ...(modules.length === 0 &&
-      loader === undefined &&
-      importer === leaf.frame && { alsoConsidered: ['lost-promise'] }),
+    ...(!seen && { alsoConsidered: ['lost-promise'] }),
     stack: userStack(leaf.chain),
   }
+}
+
+function because(inside: AwaitFrame | undefined, circle: boolean): string {
+  if (inside === undefined) {
+    return 'a module in it waits for one that waits for it, or has a top-level await that never settles'
+  }
+  const { path, line } = inside.site
+  const awaits = inside.exact && inside.source !== undefined ? ` at line ${line} (${quote(inside.source)})` : ''
+  return circle
+    ? `${path} waits${awaits} for the import of a module that imports ${path} back (an import cycle)`
+    : `its module ${path} is suspended${awaits}`
+}
+
+/** Does the await graph lead from this function back to it? */
+function waitsForItself(frame: AwaitFrame, among: readonly AwaitFrame[]): boolean {
+  const reached = new Set<number>()
+  const queue = [frame.id]
+  for (const id of queue) {
+    for (const one of among) {
+      if (!one.awaitedBy.includes(id) || reached.has(one.id)) continue
+      if (one.id === frame.id) return true
+      reached.add(one.id)
+      queue.push(one.id)
+    }
+  }
+  return false
 }
 
 /** The leaf itself, or the frame whose `import()` runs the module body that the chain goes through. */
@@ -75,7 +91,8 @@ function importerIn({ chain }: Leaf): AwaitFrame | undefined {
   })
 }
 
-function isModuleBody(frame: AwaitFrame): boolean {
+/** A module of a package, or the part of Node that loads one. */
+function isLoading(frame: AwaitFrame): boolean {
   return !frame.user && (/node_modules/.test(frame.site.path) || /^node:internal\/modules/.test(frame.site.path))
 }
 

@@ -39,6 +39,7 @@ const PLAIN = new Set([
   'AsyncContextFrame',
   'Module',
   'Listener',
+  'TimerHeap',
   'Window',
 ])
 const LOADER = new Set([

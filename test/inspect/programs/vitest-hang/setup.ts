@@ -14,17 +14,22 @@ interface Hang {
 }
 
 const marks = globalThis as { hang?: Hang }
-const options = { ownerRule: { fn: 'harrowOwner', script: (url: string) => url.endsWith('/hang.case.ts') } }
+const options = {
+  budgetMs: 20_000,
+  ownerRule: { fn: 'harrowOwner', script: (url: string) => url.endsWith('/hang.case.ts') },
+}
+
+const now = performance.now.bind(performance)
 
 const poll = setInterval(() => {
   const hang = marks.hang
   if (!hang) return
   clearInterval(poll)
   const laps: Record<string, number> = {}
-  let began = performance.now()
+  let began = now()
   const lap = (name: string): void => {
-    laps[name] = Math.round(performance.now() - began)
-    began = performance.now()
+    laps[name] = Math.round(now() - began)
+    began = now()
   }
   const parser = new SnapshotParser()
   const stream = v8.getHeapSnapshot()
