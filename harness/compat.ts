@@ -101,7 +101,8 @@ export async function checkCompat(vitest: Vitest): Promise<string | undefined> {
     if (typeof node[name] !== 'function') return `vitest/node has no ${name}`
   }
   const state = vitest.state as unknown as Record<string, unknown>
-  if (typeof state.getFiles !== 'function' || !(state.idMap instanceof Map)) return 'vitest.state has no getFiles and idMap'
+  if (typeof state.getFiles !== 'function' || !(state.idMap instanceof Map))
+    return 'vitest.state has no getFiles and idMap'
   return undefined
 }
 
@@ -109,7 +110,11 @@ export async function checkCompat(vitest: Vitest): Promise<string | undefined> {
  * A stock worker whose process or thread runs `entry` first.
  * @throws Error when the stock worker has no `entrypoint` to replace
  */
-export function createInner(base: StockPool, options: PoolOptions, entry: string): { inner: InnerWorker; stockEntry: string } {
+export function createInner(
+  base: StockPool,
+  options: PoolOptions,
+  entry: string,
+): { inner: InnerWorker; stockEntry: string } {
   if (!node) throw new Error('checkCompat has not run')
   const Class = base === 'forks' ? node.ForksPoolWorker : node.ThreadsPoolWorker
   const inner = new Class(options) as InnerWorker
@@ -166,7 +171,12 @@ interface TransformedModule {
 export function transformMap(project: TestProject, path: string): unknown {
   const environments = project.vite.environments as unknown as Record<
     string,
-    { moduleGraph?: { getModuleById(id: string): TransformedModule | undefined; getModulesByFile(file: string): Iterable<TransformedModule> | undefined } }
+    {
+      moduleGraph?: {
+        getModuleById(id: string): TransformedModule | undefined
+        getModulesByFile(file: string): Iterable<TransformedModule> | undefined
+      }
+    }
   >
   for (const environment of Object.values(environments)) {
     const graph = environment.moduleGraph

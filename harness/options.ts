@@ -104,7 +104,11 @@ const MAX_MS = 2_147_483_647
 export function resolveOptions(given: unknown = {}): ResolvedOptions {
   const options = record('harrow()', given, KEYS) as HarrowOptions
   const off = options.hang === false
-  const hang = record('harrow() option "hang"', options.hang === false ? {} : (options.hang ?? {}), HANG_KEYS) as HangOptions
+  const hang = record(
+    'harrow() option "hang"',
+    options.hang === false ? {} : (options.hang ?? {}),
+    HANG_KEYS,
+  ) as HangOptions
   for (const key of HANG_LIMITS) limit(`hang.${key}`, hang[key])
   boolean('hang.rerunRest', hang.rerunRest)
   boolean('header', options.header)
@@ -195,7 +199,10 @@ function show(value: unknown): string {
 
 /** The valid key that is at most two edits away. */
 function nearest(key: string, keys: readonly string[]): string | undefined {
-  return keys.map((k) => ({ k, d: distance(key.toLowerCase(), k.toLowerCase()) })).filter((x) => x.d <= 2).sort((a, b) => a.d - b.d)[0]?.k
+  return keys
+    .map((k) => ({ k, d: distance(key.toLowerCase(), k.toLowerCase()) }))
+    .filter((x) => x.d <= 2)
+    .sort((a, b) => a.d - b.d)[0]?.k
 }
 
 function distance(a: string, b: string): number {

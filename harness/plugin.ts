@@ -98,25 +98,33 @@ function warnWithoutProject(projects: unknown): void {
 const WARN_MS = 5000
 
 /** @returns undefined when the pool is supervised, else one sentence that says what is not covered */
-async function wrapPool(vitest: Vitest, project: TestProject, options: ResolvedOptions, run: Run): Promise<string | undefined> {
+async function wrapPool(
+  vitest: Vitest,
+  project: TestProject,
+  options: ResolvedOptions,
+  run: Run,
+): Promise<string | undefined> {
   const { config } = project
   const where = project.name ? ` of project "${project.name}"` : ''
   if (options.hang === null) return undefined
-  if (config.browser?.enabled) return `browser mode${where} is not supervised: hangs there are ended by vitest's own limits only`
+  if (config.browser?.enabled)
+    return `browser mode${where} is not supervised: hangs there are ended by vitest's own limits only`
   const pool: string = config.pool
   if (pool === 'typescript') return undefined
   if (pool !== 'forks' && pool !== 'threads') {
     return `pool "${pool}"${where} is not supervised (forks and threads are): a blocked loop there still hangs the run`
   }
   const missing = await checkCompat(vitest)
-  if (missing) return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`
+  if (missing)
+    return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`
   hideOwnFrames(config)
   if (vitest.config !== config) hideOwnFrames(vitest.config)
   const name = `harrow-${pool}`
   config.pool = name as never
   config.poolRunner = {
     name,
-    createPoolWorker: (given: PoolOptions): PoolWorker => new SupervisedWorker(pool as StockPool, name, given, run, limitsOf(options.hang!, config)),
+    createPoolWorker: (given: PoolOptions): PoolWorker =>
+      new SupervisedWorker(pool as StockPool, name, given, run, limitsOf(options.hang!, config)),
   } as never
   return undefined
 }

@@ -64,9 +64,7 @@ export interface SelfReport {
   tookMs: number
 }
 
-export type ToWorker =
-  | { [MARK]: 'ping'; n: number }
-  | { [MARK]: 'dump'; n: number; owner: string | null }
+export type ToWorker = { [MARK]: 'ping'; n: number } | { [MARK]: 'dump'; n: number; owner: string | null }
 
 export type FromWorker =
   | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }

@@ -15,10 +15,19 @@ import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import { writeDump } from '../src/dump/write.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import { isRunning, type ProcessIdentity } from '../src/process/identity.ts'
-import { endMembers, endMembersSync } from '../src/reap/end.ts'
 import { readEnvironTag } from '../src/process/procfs.ts'
+import { endMembers, endMembersSync } from '../src/reap/end.ts'
 import { findMembers } from '../src/reap/members.ts'
-import { type PoolOptions, type SerializedError, type StockPool, type Task, taskById, titles, transformMap, type Vitest } from './compat.ts'
+import {
+  type PoolOptions,
+  type SerializedError,
+  type StockPool,
+  type Task,
+  taskById,
+  titles,
+  transformMap,
+  type Vitest,
+} from './compat.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type Evidence, ownerOf } from './pool/evidence.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
@@ -106,7 +115,9 @@ export class Run {
 
   /** An error of harrow's own must not end the run of the user's tests; it is said and counts as an error of the run. */
   internal(error: unknown): void {
-    this.note(`harrow failed while it dealt with a hang (a bug in harrow: please report it): ${error instanceof Error ? error.stack : String(error)}`)
+    this.note(
+      `harrow failed while it dealt with a hang (a bug in harrow: please report it): ${error instanceof Error ? error.stack : String(error)}`,
+    )
     process.exitCode ||= 1
   }
 
@@ -115,7 +126,9 @@ export class Run {
       return mkdtempSync(join(tmpdir(), `harrow-${this.id}-`))
     } catch (error) {
       queueMicrotask(() =>
-        this.note(`no state records: ${message(error)}. A test that blocks in a system call will be named less exactly.`),
+        this.note(
+          `no state records: ${message(error)}. A test that blocks in a system call will be named less exactly.`,
+        ),
       )
       return null
     }
@@ -126,7 +139,10 @@ export class Run {
   patient(base: StockPool, pool: PoolOptions, trace: boolean, events: PatientEvents): Patient {
     const number = ++this.#numbers
     const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
-    const patient = new Patient({ base, pool, run: this.id, number, record, trace, redact: this.options.redact }, events)
+    const patient = new Patient(
+      { base, pool, run: this.id, number, record, trace, redact: this.options.redact },
+      events,
+    )
     this.#patients.add(patient)
     return patient
   }
@@ -163,7 +179,10 @@ export class Run {
     const left = children.filter((child) => isRunning(child))
     if (left.length === 0) return
     const { members } = findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
-    await this.#end(members.filter((m) => m.pid !== patient.pid), patient.ending)
+    await this.#end(
+      members.filter((m) => m.pid !== patient.pid),
+      patient.ending,
+    )
   }
 
   /** @param silent the worker was ended because it hung: what it left is part of that, not a finding of its own */
@@ -173,7 +192,9 @@ export class Run {
     const result = await endMembers(ids)
     const found = result.ended.map((p): OrphanEntry => {
       const tag = owners.get(p.pid)
-      const file = tag ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null) : null
+      const file = tag
+        ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null)
+        : null
       const who = file ? `${this.#relative(file)} left` : 'a test left'
       return {
         file: file ? this.#relative(file) : '',
@@ -195,7 +216,9 @@ export class Run {
 
   abandoned(patient: Patient): void {
     this.#abandoned.push(patient)
-    this.note('a worker thread is stuck in a system call and cannot be ended; vitest will be ended with SIGKILL when the run is over (use --pool forks to avoid this)')
+    this.note(
+      'a worker thread is stuck in a system call and cannot be ended; vitest will be ended with SIGKILL when the run is over (use --pool forks to avoid this)',
+    )
   }
 
   workerDied(patient: Patient, files: string[], code: number | null, signal: string | null): void {
@@ -204,7 +227,9 @@ export class Run {
     if (running.length === 0) return
     const how = signal ? `was ended by ${signal}` : `exited with code ${code}`
     const names = running.map((t) => titles(t).join(' > ')).join('", "')
-    this.note(`the worker of ${files.map((f) => this.#relative(f)).join(', ')} ${how} while "${names}" ran; the results of that file after its last report are lost`)
+    this.note(
+      `the worker of ${files.map((f) => this.#relative(f)).join(', ')} ${how} while "${names}" ran; the results of that file after its last report are lost`,
+    )
   }
 
   // ---- from evidence to a report
@@ -226,7 +251,12 @@ export class Run {
       dump,
       dumpError,
       error: hangError(facts, verdict, dump?.txt ?? null, this.root),
-      summary: { class: verdict.class, confidence: verdict.confidence, diagnosis: verdict.diagnosis, dump: dump?.txt ?? null },
+      summary: {
+        class: verdict.class,
+        confidence: verdict.confidence,
+        diagnosis: verdict.diagnosis,
+        dump: dump?.txt ?? null,
+      },
     }
     this.hangs.push(hang)
     this.record.addHang({
@@ -263,7 +293,11 @@ export class Run {
     const crumb = evidence.crumb
     return {
       test: chain.length > 0 ? chain : null,
-      concurrent: evidence.concurrent.filter((id) => id !== task?.id).map((id) => taskById(this.vitest, id)).filter((t) => t !== undefined).map(titles),
+      concurrent: evidence.concurrent
+        .filter((id) => id !== task?.id)
+        .map((id) => taskById(this.vitest, id))
+        .filter((t) => t !== undefined)
+        .map(titles),
       file: { path: file ? this.#relative(file) : context.project.name || 'vitest', line },
       phase: evidence.phase,
       hook: evidence.hook,
@@ -277,8 +311,17 @@ export class Run {
       node: process.version,
       platform: `${process.platform} ${process.arch}`,
       loop: evidence.loop,
-      sync: evidence.sync && { frames: frames(evidence.sync.frames), second: frames(evidence.sync.second), microtasks: evidence.sync.microtasks },
-      crumb: crumb && { call: crumb.call, detail: crumb.detail, sinceMs: Date.parse(evidence.at) - crumb.since, frames: frames(crumb.frames) },
+      sync: evidence.sync && {
+        frames: frames(evidence.sync.frames),
+        second: frames(evidence.sync.second),
+        microtasks: evidence.sync.microtasks,
+      },
+      crumb: crumb && {
+        call: crumb.call,
+        detail: crumb.detail,
+        sinceMs: Date.parse(evidence.at) - crumb.since,
+        frames: frames(crumb.frames),
+      },
       stackError: evidence.stackError,
       kernel: evidence.kernel,
       awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
@@ -292,7 +335,12 @@ export class Run {
       fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
       resources: self?.resources ?? null,
       processes: evidence.processes,
-      missing: [...evidence.missing, ...(self?.async?.notes ?? []), ...context.patient.notes],
+      missing: [
+        ...evidence.missing,
+        ...(evidence.lost?.note ? [evidence.lost.note] : []),
+        ...(self?.async?.notes ?? []),
+        ...context.patient.notes,
+      ],
       tookMs: evidence.tookMs,
     }
   }
@@ -305,7 +353,9 @@ export class Run {
     const file = evidence.file
     const inner = frames.find((f) => file !== null && f.user && f.site.path === this.#relative(file))
     if (!inner || file === null) return tasks[0]
-    const placed = tasks.map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 })).filter((p) => p.line > 0 && p.line <= inner.site.line)
+    const placed = tasks
+      .map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 }))
+      .filter((p) => p.line > 0 && p.line <= inner.site.line)
     const best = placed.sort((a, b) => b.line - a.line)[0]?.t ?? tasks[0]
     if (best) {
       evidence.concurrent = evidence.concurrent.filter((id) => id !== best.id)
@@ -358,9 +408,15 @@ export class Run {
       const file = this.#relative(state.file)
       const tests = state.running.map((r) => ({ task: taskById(this.vitest, r.id), since: r.start }))
       for (const { task, since } of tests) {
-        if (task) sayNow(` harrow: interrupted while ${file} > ${titles(task).join(' > ')} ran (${((now - since) / 1000).toFixed(1)} s)`)
+        if (task)
+          sayNow(
+            ` harrow: interrupted while ${file} > ${titles(task).join(' > ')} ran (${((now - since) / 1000).toFixed(1)} s)`,
+          )
       }
-      if (tests.length === 0) sayNow(` harrow: interrupted in ${file} (${state.hook ?? state.phase}, ${((now - state.at) / 1000).toFixed(1)} s)`)
+      if (tests.length === 0)
+        sayNow(
+          ` harrow: interrupted in ${file} (${state.hook ?? state.phase}, ${((now - state.at) / 1000).toFixed(1)} s)`,
+        )
     }
   }
 
@@ -395,7 +451,9 @@ function hangError(facts: HangFacts, verdict: Verdict, dump: string | null, root
   const text = `${verdict.diagnosis}\nclass ${verdict.class} (${verdict.confidence})${again}`
   const stack = verdict.stack
     .filter((frame) => frame.user)
-    .map((frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`)
+    .map(
+      (frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`,
+    )
   const at = stack.length > 0 ? stack : [`    at <anonymous> (${resolve(root, facts.file.path)}:${facts.file.line}:1)`]
   return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}` }
 }

@@ -1,7 +1,7 @@
 /** Prints each hang when it is found and a final block, and writes the run record at the end of each run. */
 import pc from 'picocolors'
-import { type HangBlockColors, renderHangBlock } from '../src/dump/render.ts'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
+import { type HangBlockColors, renderHangBlock } from '../src/dump/render.ts'
 
 /** The part of vitest's logger that is used. */
 interface Output {
@@ -31,7 +31,9 @@ export class HangReporter implements RunListener {
     const { options } = this.#run
     if (options.header && options.hang) {
       const { grace, blocked, collect } = options.hang
-      this.#print(` ${this.#colors().inverse(' harrow ')} watches for hangs: vitest's limits + ${grace} ms, blocked ${blocked} ms, collection ${collect} ms · dumps in ${options.dumpDir}`)
+      this.#print(
+        ` ${this.#colors().inverse(' harrow ')} watches for hangs: vitest's limits + ${grace} ms, blocked ${blocked} ms, collection ${collect} ms · dumps in ${options.dumpDir}`,
+      )
     }
     for (const text of this.#early.splice(0)) this.note(text)
   }
@@ -48,7 +50,10 @@ export class HangReporter implements RunListener {
     const lines: string[] = ['']
     if (hangs.length > 0) {
       lines.push(` ${c.bold(c.red('hangs'))}  ${hangs.length}`)
-      for (const hang of hangs) lines.push(`   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`)
+      for (const hang of hangs)
+        lines.push(
+          `   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`,
+        )
     }
     if (orphans.length > 0) lines.push(` ${c.bold('processes ended')}  ${orphans.length}`)
     lines.push(...(written ? [` ${c.dim('record')}  .harrow/run.json`] : []), '')
@@ -59,7 +64,9 @@ export class HangReporter implements RunListener {
 
   hang(hang: Hang): void {
     const { facts, verdict } = hang
-    const source = verdict.stack.find((f) => f.site.path === verdict.culprit?.path && f.site.line === verdict.culprit?.line)?.source
+    const source = verdict.stack.find(
+      (f) => f.site.path === verdict.culprit?.path && f.site.line === verdict.culprit?.line,
+    )?.source
     const block = renderHangBlock({
       file: facts.file.path,
       test: facts.test,

@@ -1,7 +1,8 @@
 /** `harrow`: errors and the dump format. The runtime joins here. */
-export type { DumpRecord } from './dump/schema.ts'
-export { parseDumpRecord, DUMP_FORMAT } from './dump/schema.ts'
+
 export { renderDump } from './dump/render.ts'
+export type { DumpRecord } from './dump/schema.ts'
+export { DUMP_FORMAT, parseDumpRecord } from './dump/schema.ts'
 export {
   type Confidence,
   HangError,

@@ -39,7 +39,12 @@ export const SILENCE_MS = 600
 /** A worker that looks at its own heap may be away for so long. */
 const DUMP_MS = 30_000
 
-export function findOverdue(stage: Stage, state: WorkerState | undefined, clock: Clock, limits: Limits): Overdue | undefined {
+export function findOverdue(
+  stage: Stage,
+  state: WorkerState | undefined,
+  clock: Clock,
+  limits: Limits,
+): Overdue | undefined {
   const { now } = clock
   const blocked = clock.silentMs >= SILENCE_MS
   const loop = blocked ? 'blocked' : 'idle'

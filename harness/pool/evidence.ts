@@ -82,7 +82,11 @@ const PHASES: Record<WorkerPhase, Phase> = {
 const epoch = (): number => performance.timeOrigin + performance.now()
 
 /** Evidence of a worker that is to be ended; `recovered` when it turned out to be moving again. */
-export async function collectEvidence(context: Context, stage: Stage, overdue: Overdue): Promise<Evidence | 'recovered'> {
+export async function collectEvidence(
+  context: Context,
+  stage: Stage,
+  overdue: Overdue,
+): Promise<Evidence | 'recovered'> {
   const { patient } = context
   const began = performance.now()
   let state = patient.newestState()
@@ -179,7 +183,12 @@ function processTree(patient: Patient): ProcessFact[] {
   return patient.process ? [...processFacts([patient.pid]), ...descendants(patient.pid)].slice(0, MOST_PROCESSES) : []
 }
 
-function blank(context: Context, stage: Stage, state: WorkerState | undefined, section: Section | null): Omit<Evidence, 'loop' | 'limitMs' | 'waitedMs' | 'ended'> {
+function blank(
+  context: Context,
+  stage: Stage,
+  state: WorkerState | undefined,
+  section: Section | null,
+): Omit<Evidence, 'loop' | 'limitMs' | 'waitedMs' | 'ended'> {
   return {
     context,
     ...whose(context, stage, state, section),
@@ -200,7 +209,14 @@ function blank(context: Context, stage: Stage, state: WorkerState | undefined, s
 function whose(context: Context, stage: Stage, state: WorkerState | undefined, section: Section | null) {
   const file = stage === 'run' ? (state?.file ?? context.files[0] ?? null) : null
   if (stage !== 'run') {
-    return { file, test: null, suite: null, hook: null, concurrent: [], phase: (stage === 'start' ? 'start' : 'after-tests') as Phase }
+    return {
+      file,
+      test: null,
+      suite: null,
+      hook: null,
+      concurrent: [],
+      phase: (stage === 'start' ? 'start' : 'after-tests') as Phase,
+    }
   }
   if (!state) return { file, test: null, suite: null, hook: null, concurrent: [], phase: 'collect' as Phase }
   const running = state.running.map((r) => r.id)
@@ -215,7 +231,10 @@ function liveCrumb(state: WorkerState): Breadcrumb | null {
   return state.crumb && epoch() - state.crumb.since > CRUMB_MS ? state.crumb : null
 }
 
-async function stackOf(context: Context, evidence: Evidence): Promise<{ stack: SyncStack; state: unknown } | undefined> {
+async function stackOf(
+  context: Context,
+  evidence: Evidence,
+): Promise<{ stack: SyncStack; state: unknown } | undefined> {
   const { patient } = context
   let client: InspectorClient | undefined
   try {
@@ -246,7 +265,10 @@ async function stackOf(context: Context, evidence: Evidence): Promise<{ stack: S
 function parseSnapshot(value: unknown): { state: WorkerState; finished: FinishedTest[] } | undefined {
   const text = typeof value === 'string' ? value : undefined
   try {
-    const parsed = (text === undefined ? value : JSON.parse(text)) as { state?: WorkerState; finished?: FinishedTest[] } | null
+    const parsed = (text === undefined ? value : JSON.parse(text)) as {
+      state?: WorkerState
+      finished?: FinishedTest[]
+    } | null
     if (!parsed?.state || !Array.isArray(parsed.state.running)) return undefined
     return { state: parsed.state, finished: Array.isArray(parsed.finished) ? parsed.finished : [] }
   } catch {

@@ -152,7 +152,11 @@ export class Patient {
   }
 
   /** Asks the worker to look at itself; undefined when it does not answer in time. */
-  async ask(kind: 'dump', owner: string | null, deadlineMs: number): Promise<{ state: WorkerState; report: SelfReport } | undefined> {
+  async ask(
+    kind: 'dump',
+    owner: string | null,
+    deadlineMs: number,
+  ): Promise<{ state: WorkerState; report: SelfReport } | undefined> {
     if (!this.greeted || this.dead) return undefined
     const n = ++this.#pings
     const reply = new Promise<FromWorker>((resolve) => this.#waiting.set(n, resolve))
@@ -184,7 +188,12 @@ export class Patient {
       done = (await settled(exited, boundMs)) === true
     } else {
       const thread = this.thread
-      done = thread === undefined || (await settled(thread.terminate().then(() => true), boundMs)) === true
+      done =
+        thread === undefined ||
+        (await settled(
+          thread.terminate().then(() => true),
+          boundMs,
+        )) === true
     }
     return done ? this.#gone() : false
   }

@@ -42,6 +42,8 @@ const SILENT = new Set([
 
 /** A collection that hung for a minute needs no minute to hang again. */
 const COLLECT_MS = 15_000
+/** Tracing and looking take their time on a busy machine; when there is something to tell, it is told at once. */
+const TRACE_MS = 10_000
 
 export async function traceLost(request: TraceRequest): Promise<NonNullable<Evidence['lost']>> {
   const { evidence, limits, rpc } = request
@@ -76,7 +78,7 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     error: (error) => ended(`the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
     exit: (code, signal) => ended(`the traced worker exited (${signal ?? code})`),
   })
-  const bound = evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs + limits.grace + 2000
+  const bound = evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs + TRACE_MS
   try {
     await patient.start()
     patient.send(request.startMessage)
@@ -98,7 +100,9 @@ function testIds({ evidence, files }: TraceRequest): string[] {
   const file = evidence.file === null ? undefined : files(evidence.file)[0]
   if (!file || evidence.phase === 'collect') return ['none']
   const suite = [...below(file)].find((task) => task.id === evidence.suite) ?? file
-  const first = [...below(suite)].find((task) => task.type === 'test' && task.mode === 'run') ?? [...below(suite)].find((task) => task.type === 'test')
+  const first =
+    [...below(suite)].find((task) => task.type === 'test' && task.mode === 'run') ??
+    [...below(suite)].find((task) => task.type === 'test')
   return first ? [first.id] : ['none']
 }
 

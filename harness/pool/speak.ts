@@ -2,9 +2,9 @@
 import {
   below,
   createFileTask,
-  fileTasks,
   type FileSpec,
   type FileTask,
+  fileTasks,
   type MainRpc,
   type RunContext,
   type Task,
@@ -27,13 +27,21 @@ export interface AfterHang {
   earlier: RestFilter | undefined
 }
 
-const isOpen = (task: Task): boolean => task.mode === 'run' && (!task.result || task.result.state === 'run' || task.result.state === 'queued')
+const isOpen = (task: Task): boolean =>
+  task.mode === 'run' && (!task.result || task.result.state === 'run' || task.result.state === 'queued')
 
 /**
  * Reports the hang and decides about the rest of the file.
  * @returns the filter for a re-run of the rest, or undefined when nothing is left to run or re-running is off
  */
-export async function afterHang({ project, rpc, context, hang, mayRerun, earlier }: AfterHang): Promise<RestFilter | undefined> {
+export async function afterHang({
+  project,
+  rpc,
+  context,
+  hang,
+  mayRerun,
+  earlier,
+}: AfterHang): Promise<RestFilter | undefined> {
   const { evidence } = hang
   const path = evidence.file ?? context.files[0]!.filepath
   const name = evidence.context.base
@@ -44,7 +52,12 @@ export async function afterHang({ project, rpc, context, hang, mayRerun, earlier
   }
   const packs: TaskPack[] = []
   const events: TaskEvent[] = []
-  const result: TaskResult = { state: 'fail', startTime: Date.now() - evidence.waitedMs, duration: evidence.waitedMs, errors: [hang.error] }
+  const result: TaskResult = {
+    state: 'fail',
+    startTime: Date.now() - evidence.waitedMs,
+    duration: evidence.waitedMs,
+    errors: [hang.error],
+  }
   const meta = (task: Task) => ({ ...task.meta, harrow: { hang: hang.summary } })
   const later = context.files.slice(context.files.findIndex((f) => f.filepath === path) + 1)
 
@@ -85,7 +98,9 @@ export async function afterHang({ project, rpc, context, hang, mayRerun, earlier
   const open = all.filter((task) => task.type === 'test' && isOpen(task))
   const rest = fileHook ? [] : open.filter((task) => !lostWithSuite.has(task.id))
   const skipped = open.filter((task) => !rest.includes(task) || !mayRerun)
-  const blame = hung ? titles(hung).join(' > ') : `${evidence.hook ?? evidence.phase}${suite && suite !== file ? ` of ${titles(suite).join(' > ')}` : ''}`
+  const blame = hung
+    ? titles(hung).join(' > ')
+    : `${evidence.hook ?? evidence.phase}${suite && suite !== file ? ` of ${titles(suite).join(' > ')}` : ''}`
   const note = `not run: the worker was ended when "${blame}" hung`
   await rpc.onTaskUpdate(
     skipped.map((task): TaskPack => [task.id, { state: 'skip', note }, task.meta]),
@@ -99,12 +114,21 @@ export async function afterHang({ project, rpc, context, hang, mayRerun, earlier
     return undefined
   }
   if (again.length === 0) await finishFile(rpc, file, result, fileError, earlier)
-  else if (fileError) file.result = { ...(file.result ?? { state: 'run' }), errors: [...(file.result?.errors ?? []), ...fileError] }
-  const specs: FileSpec[] = context.files.filter((f) => f.filepath === path).map((f) => ({ ...f, testIds: again.map((t) => t.id), testLocations: undefined, testNamePattern: undefined }))
+  else if (fileError)
+    file.result = { ...(file.result ?? { state: 'run' }), errors: [...(file.result?.errors ?? []), ...fileError] }
+  const specs: FileSpec[] = context.files
+    .filter((f) => f.filepath === path)
+    .map((f) => ({ ...f, testIds: again.map((t) => t.id), testLocations: undefined, testNamePattern: undefined }))
   return new RestFilter(project, again.length > 0 ? specs : [], later, new Set(again.map((t) => t.id)))
 }
 
-async function finishFile(rpc: MainRpc, file: FileTask, result: TaskResult, errors: Hang['error'][] | undefined, earlier: RestFilter | undefined): Promise<void> {
+async function finishFile(
+  rpc: MainRpc,
+  file: FileTask,
+  result: TaskResult,
+  errors: Hang['error'][] | undefined,
+  earlier: RestFilter | undefined,
+): Promise<void> {
   const pack: TaskPack = [file.id, { ...file.result, ...result, errors: errors ?? file.result?.errors }, file.meta]
   const events: TaskEvent[] = [[file.id, 'suite-finished', undefined]]
   await rpc.onTaskUpdate([pack], events)
@@ -160,7 +184,10 @@ export class RestFilter {
     const [packs, events] = message.a as [TaskPack[], TaskEvent[]]
     return {
       ...message,
-      a: [packs.map((pack) => this.#pack(pack)).filter((p) => p !== undefined), events.filter(([id, event]) => this.#wants(id, event))],
+      a: [
+        packs.map((pack) => this.#pack(pack)).filter((p) => p !== undefined),
+        events.filter(([id, event]) => this.#wants(id, event)),
+      ],
     }
   }
 
@@ -192,8 +219,18 @@ export class RestFilter {
     if (task.type === 'test' || !this.#paths.has(task.file.filepath) || !result) return [id, result, meta]
     // The worker saw only the rest: a suite with a failure from before stays failed, with its errors.
     const failed = [...below(task)].some((t) => t.result?.state === 'fail') || task.result?.state === 'fail'
-    const errors = [...(task.result?.errors ?? []), ...(result.errors ?? []).filter((e) => !task.result?.errors?.includes(e))]
-    const state = result.state === 'run' ? 'run' : failed || errors.length > 0 ? 'fail' : result.state === 'skip' ? 'pass' : result.state
+    const errors = [
+      ...(task.result?.errors ?? []),
+      ...(result.errors ?? []).filter((e) => !task.result?.errors?.includes(e)),
+    ]
+    const state =
+      result.state === 'run'
+        ? 'run'
+        : failed || errors.length > 0
+          ? 'fail'
+          : result.state === 'skip'
+            ? 'pass'
+            : result.state
     return [id, { ...result, state, ...(errors.length > 0 && { errors }) }, { ...task.meta, ...meta }]
   }
 

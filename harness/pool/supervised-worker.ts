@@ -8,11 +8,11 @@ import { fileTasks, mainRpc } from '../compat.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import type { Hang, Run } from '../run.ts'
-import { type Limits, type Overdue, type Stage, findOverdue } from './deadlines.ts'
+import { findOverdue, type Limits, type Overdue, type Stage } from './deadlines.ts'
 import { collectEvidence, type Evidence, evidenceOfTimeout, isAbsent } from './evidence.ts'
-import { Patient } from './patient.ts'
+import type { Patient } from './patient.ts'
 import { traceLost } from './shadow-run.ts'
-import { afterHang, RestFilter } from './speak.ts'
+import { afterHang, type RestFilter } from './speak.ts'
 
 /** Pings and looks at the limits so often. */
 const TICK_MS = 200
@@ -130,19 +130,15 @@ export class SupervisedWorker implements PoolWorker {
 
   #fromVitest(message: unknown): void {
     const m = message as VitestMessage
-    if (m?.__vitest_worker_response__) {
-      if (m.type === 'started') {
-        this.#unwatch()
-        if (this.#filter) return this.#filter.started()
-      } else if (m.type === 'testfileFinished') {
-        this.#unwatch()
-        void this.#fileFinished(message)
-        return
-      } else if (m.type === 'stopped') this.#unwatch()
-      return this.#emit('message', message)
+    if (!m?.__vitest_worker_response__) {
+      const passed = this.#filter ? this.#filter.fromWorker(message) : message
+      if (passed !== undefined) this.#emit('message', passed)
+      return
     }
-    const passed = this.#filter ? this.#filter.fromWorker(message) : message
-    if (passed !== undefined) this.#emit('message', passed)
+    if (m.type === 'started' || m.type === 'stopped' || m.type === 'testfileFinished') this.#unwatch()
+    if (m.type === 'testfileFinished') void this.#fileFinished(message)
+    else if (m.type === 'started' && this.#filter) this.#filter.started()
+    else this.#emit('message', message)
   }
 
   async #fileFinished(message: unknown): Promise<void> {
@@ -214,7 +210,13 @@ export class SupervisedWorker implements PoolWorker {
   }
 
   #context() {
-    return { run: this.#run, project: this.#options.project, patient: this.#patient, base: this.#base, files: this.#files() }
+    return {
+      run: this.#run,
+      project: this.#options.project,
+      patient: this.#patient,
+      base: this.#base,
+      files: this.#files(),
+    }
   }
 
   // ---- after the limit
@@ -234,7 +236,8 @@ export class SupervisedWorker implements PoolWorker {
       }
       await this.#run.endChildren(patient, children)
       let hang: Hang
-      if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun' && stage === 'run') hang = await this.#traced(evidence)
+      if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun' && stage === 'run')
+        hang = await this.#traced(evidence)
       else hang = await this.#run.report(evidence)
       await this.#goOn(stage, hang)
     } catch (error) {
@@ -255,8 +258,18 @@ export class SupervisedWorker implements PoolWorker {
     }
     const context = this.#runMessage!.context!
     this.#hangsInFile++
-    const mayRerun = this.#run.options.hang!.rerunRest && this.#hangsInFile < this.#run.options.hang!.maxPerFile && !this.#run.cancelled
-    const rest = await afterHang({ project: this.#options.project, rpc: this.#rpc, context, hang, mayRerun, earlier: this.#filter })
+    const mayRerun =
+      this.#run.options.hang!.rerunRest &&
+      this.#hangsInFile < this.#run.options.hang!.maxPerFile &&
+      !this.#run.cancelled
+    const rest = await afterHang({
+      project: this.#options.project,
+      rpc: this.#rpc,
+      context,
+      hang,
+      mayRerun,
+      earlier: this.#filter,
+    })
     await Promise.all(this.#pending.splice(0))
     for (const evidence of this.#absent.splice(0)) await this.#reportLost(evidence)
     if (!rest) {

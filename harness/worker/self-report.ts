@@ -43,7 +43,14 @@ export function selfReport(options: SelfReportOptions): SelfReport {
       notes.push(`no heap snapshot: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  return { async, owner: options.owner, fakeTimers: options.fakeTimers, resources: activeResources(), notes, tookMs: now() - began }
+  return {
+    async,
+    owner: options.owner,
+    fakeTimers: options.fakeTimers,
+    resources: activeResources(),
+    notes,
+    tookMs: now() - began,
+  }
 }
 
 function activeResources(): Record<string, number> | null {

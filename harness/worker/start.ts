@@ -60,13 +60,15 @@ export async function start(): Promise<void> {
       }
     },
     overdue(section, owner) {
-      if (config.trace || dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return
+      if (config.trace) return 'hold'
+      if (dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return undefined
       dumps++
       const state = structuredClone(tracker.state)
       const { phase, hook } = tracker.state
       tracker.to('dump')
       send({ [MARK]: 'timeout', section: plainSection(section), state, report: report(owner) })
       tracker.to(phase, hook)
+      return undefined
     },
     ...(config.trace && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
@@ -111,7 +113,12 @@ export async function start(): Promise<void> {
         send({ [MARK]: 'pong', n: request.n, state: tracker.state })
         break
       case 'dump':
-        send({ [MARK]: 'dumped', n: request.n, state: structuredClone(tracker.state), report: report(request.owner ?? tracker.owner()) })
+        send({
+          [MARK]: 'dumped',
+          n: request.n,
+          state: structuredClone(tracker.state),
+          report: report(request.owner ?? tracker.owner()),
+        })
         break
     }
   })

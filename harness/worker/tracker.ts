@@ -44,8 +44,11 @@ export interface RunnerClass {
 export interface TrackerEvents {
   /** Called at each transition, after the state has changed. */
   changed(state: WorkerState): void
-  /** vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending. */
-  overdue(section: Section, owner: string | null): void
+  /**
+   * vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending.
+   * @returns `hold`: the limit is not to be enforced (trace mode, where the main process sets the bound)
+   */
+  overdue(section: Section, owner: string | null): 'hold' | undefined
   /** A test body or hook starts (trace mode watches its promise). */
   body?(owner: string, promise: Promise<unknown>): void
 }
@@ -161,13 +164,12 @@ export class Tracker {
     })
 
     if (!('runTask' in prototype)) {
-      prototype.runTask = function (test: Task) {
-        return tracker.#body(test, () => {
+      prototype.runTask = (test: Task) =>
+        tracker.#body(test, () => {
           const fn = runnerClass.getTestFn(test)
           if (!fn) throw new Error('Test function is not found. Did you add it using `setFn`?')
           return fn()
         })
-      }
     }
 
     this.#watchDeadlines(prototype)
@@ -325,7 +327,7 @@ export class Tracker {
       timer._onTimeout = (...args: unknown[]) => {
         // Closed first: while and after the worker looks at itself, this section is no longer overdue.
         close()
-        this.#events.overdue(section, owner)
+        if (this.#events.overdue(section, owner) === 'hold') return
         fire.apply(timer, args)
       }
     }

@@ -1,4 +1,4 @@
-import { type InspectorClient, pause } from './client.ts'
+import { type InspectorClient, pause, within } from './client.ts'
 import type { RawFrame, SyncStack } from './facts.ts'
 import { MOST_LOCALS, readScope } from './locals.ts'
 
@@ -43,7 +43,8 @@ const MICROTASK_PROBE = `(() => {
 
 const GROUP = 'harrow'
 const EVALUATE_MS = 500
-const STEP_MS = 100
+const RESUME_MS = 500
+const MOST_TRIES = 10
 const MOST_FRAMES = 200
 
 interface CallFrame {
@@ -72,23 +73,24 @@ export async function captureSyncStack(
   const stops = listenForStops(client)
   let reachable = false
   try {
-    // A step of its own only where an answer decides: over a socket each one takes up to 40 ms (delayed acknowledgements).
-    const enabled = client.post('Debugger.enable')
-    const pausing = stops.pause(pauseMs)
-    await enabled
+    await client.post('Debugger.enable')
     reachable = true
-    const stopped = await pausing
+    const stopped = await stops.pause(pauseMs)
     if (stopped === undefined) return undefined
-    const isUser = options.isUser ?? isUserScript
-    const inUserCode = (frames: CallFrame[]) => frames.some((frame) => isUser(urlOf(frame, scripts)))
-    const first = inUserCode(stopped) ? stopped : ((await stepToUserCode(client, stops)) ?? stopped)
+    const telling = (frames: CallFrame[]) => frames.some((frame) => !/^$|^node:/.test(urlOf(frame, scripts)))
+    const first = telling(stopped) ? stopped : await pauseAgain(stops, telling, pauseMs)
+    if (first === undefined) {
+      // It runs on and does not stop any more: one sample is better than none.
+      return { stack: { frames: toFrames(stopped, scripts), second: [], microtasks: 'unknown' }, state: undefined }
+    }
     const frames = toFrames(first, scripts)
-    // The target takes these in this order and runs on after the last.
+    // Sent together (the target takes them in this order and runs on after the last): over a socket each step that waits
+    // for an answer takes up to 40 ms, the time of a delayed acknowledgement.
     const [state, slot] = await Promise.all([
       readState(client, first[0], options.stateExpression),
       evaluate(client, first[0], microtaskProbe, false).catch(() => undefined),
-      addLocals(client, first, frames, { isUser, localsOf: options.localsOf ?? 6 }),
-      client.post('Debugger.resume'),
+      addLocals(client, first, frames, options),
+      stops.resume(),
     ])
     await pause(sampleMs)
     const again = await stops.pause(pauseMs).catch(() => undefined)
@@ -106,8 +108,10 @@ export async function captureSyncStack(
 }
 
 interface Stops {
-  /** Asks for a pause (or a step that ends in one) and waits for it; undefined when the time is over. */
-  pause(timeoutMs: number, method?: string): Promise<CallFrame[] | undefined>
+  /** Asks for a pause and waits for it; undefined when the time is over. */
+  pause(timeoutMs: number): Promise<CallFrame[] | undefined>
+  /** Has the thread run on and waits until it does: a pause that is asked for earlier would be ignored. */
+  resume(): Promise<void>
   stop(): void
 }
 
@@ -121,19 +125,23 @@ function listenForStops(client: InspectorClient): Stops {
   })
   const stopResumed = client.on('Debugger.resumed', () => {
     stopped = undefined
+    tell()
   })
+  /** Asks, and waits for the answer and the event. Those who ask look at `stopped` to see whether it worked. */
+  async function change(method: string, timeoutMs: number): Promise<void> {
+    const happened = new Promise<void>((resolve) => {
+      tell = resolve
+    })
+    const asked = client.post(method, {}, timeoutMs)
+    await within(Promise.all([asked, happened]), timeoutMs, `${method} had no effect`).catch(() => {})
+  }
   return {
-    async pause(timeoutMs, method = 'Debugger.pause') {
-      const happened = new Promise<void>((resolve) => {
-        tell = resolve
-      })
-      if (method !== 'Debugger.pause') stopped = undefined
-      if (stopped === undefined) {
-        const limit = pause(timeoutMs)
-        const asked = client.post(method, {}, timeoutMs).catch(() => limit)
-        await Promise.race([Promise.all([asked, happened]), limit])
-      }
+    async pause(timeoutMs) {
+      if (stopped === undefined) await change('Debugger.pause', timeoutMs)
       return stopped
+    },
+    async resume() {
+      if (stopped !== undefined) await change('Debugger.resume', RESUME_MS)
     },
     stop() {
       stopPaused()
@@ -143,18 +151,22 @@ function listenForStops(client: InspectorClient): Stops {
 }
 
 /**
- * A loop of `nextTick` or timers may be hit between two callbacks, with nothing of the user on the stack: on to the next
- * line that is not Node's own. When none comes the thread runs on until the next pause.
+ * A loop of `nextTick` or timers may be hit between two callbacks, with nothing but Node's own functions on the stack: a few
+ * more tries. (`stepInto` with `node:` blackboxed does not help: V8 stops in Node's own scripts all the same.)
  */
-async function stepToUserCode(client: InspectorClient, stops: Stops): Promise<CallFrame[] | undefined> {
-  try {
-    client.post('Debugger.setBlackboxPatterns', { patterns: ['^node:', '/node_modules/'] }).catch(() => {})
-    const found = await stops.pause(STEP_MS, 'Debugger.stepInto')
-    await client.post('Debugger.setBlackboxPatterns', { patterns: [] })
-    return found ?? (await stops.pause(STEP_MS))
-  } catch {
-    return undefined
+async function pauseAgain(
+  stops: Stops,
+  telling: (frames: CallFrame[]) => boolean,
+  boundMs: number,
+): Promise<CallFrame[] | undefined> {
+  const until = performance.now() + boundMs
+  let last: CallFrame[] | undefined
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    await stops.resume()
+    last = await stops.pause(Math.max(until - performance.now(), 0))
+    if (last === undefined || telling(last)) return last
   }
+  return last
 }
 
 function urlOf({ url, location }: CallFrame, scripts: Map<string, string>): string {
@@ -173,17 +185,12 @@ function toFrames(callFrames: CallFrame[], scripts: Map<string, string>): RawFra
   })
 }
 
-interface LocalsOptions {
-  isUser(url: string): boolean
-  localsOf: number
-}
-
 /** Asks for all of them at once, in the call itself. */
 async function addLocals(
   client: InspectorClient,
   callFrames: CallFrame[],
   frames: RawFrame[],
-  { isUser, localsOf }: LocalsOptions,
+  { isUser = isUserScript, localsOf = 6 }: SyncStackOptions,
 ): Promise<void> {
   const users = frames.flatMap((frame, index) => {
     const callFrame = callFrames[index]
@@ -203,24 +210,11 @@ async function readLocals(client: InspectorClient, { scopeChain }: CallFrame): P
   const end = scopeChain.findIndex(({ type }) => !['local', 'block', 'catch'].includes(type))
   const own = end === -1 ? scopeChain : scopeChain.slice(0, end)
   const scopes = await Promise.all(
-    own.map(async ({ type, object }) => ({
-      type,
-      locals: object.objectId === undefined ? {} : await readScope(client.post, object.objectId),
-    })),
+    own.map(({ object }) => (object.objectId === undefined ? {} : readScope(client.post, object.objectId))),
   )
-  const locals: Record<string, string> = {}
-  // The function's own scope holds the arguments; of equal names in the blocks the innermost counts.
-  scopes.sort((a, b) => Number(b.type === 'local') - Number(a.type === 'local'))
-  const shadows = scopes.filter(({ type }) => type !== 'local').reverse()
-  for (const scope of scopes) {
-    for (const [name, value] of Object.entries(scope.locals)) {
-      if (Object.keys(locals).length < MOST_LOCALS || Object.hasOwn(locals, name)) locals[name] ??= value
-    }
-  }
-  for (const scope of shadows) {
-    for (const [name, value] of Object.entries(scope.locals)) if (Object.hasOwn(locals, name)) locals[name] = value
-  }
-  return locals
+  // The outermost one, the function's own, holds the arguments; of equal names the innermost counts.
+  const locals: Record<string, string> = Object.assign({}, ...scopes.reverse())
+  return Object.fromEntries(Object.entries(locals).slice(0, MOST_LOCALS))
 }
 
 async function readState(client: InspectorClient, frame: CallFrame | undefined, expression?: string): Promise<unknown> {

@@ -2,11 +2,30 @@ import { describe, expect, test } from 'vitest'
 import { findOverdue, type Limits, SILENCE_MS } from '../../harness/pool/deadlines.ts'
 import type { WorkerState } from '../../harness/protocol.ts'
 
-const limits: Limits = { grace: 1000, blocked: 10_000, collect: 60_000, start: 50_000, stop: 10_000, teardown: 5000, untimed: 300_000 }
+const limits: Limits = {
+  grace: 1000,
+  blocked: 10_000,
+  collect: 60_000,
+  start: 50_000,
+  stop: 10_000,
+  teardown: 5000,
+  untimed: 300_000,
+}
 const T0 = 1_700_000_000_000
 
 function state(over: Partial<WorkerState>): WorkerState {
-  return { seq: 1, at: T0, phase: 'between', file: '/f', suite: null, hook: null, running: [], sections: [], crumb: null, ...over }
+  return {
+    seq: 1,
+    at: T0,
+    phase: 'between',
+    file: '/f',
+    suite: null,
+    hook: null,
+    running: [],
+    sections: [],
+    crumb: null,
+    ...over,
+  }
 }
 const clock = (ms: number, silentMs = 0) => ({ now: T0 + ms, silentMs, stageSince: T0 })
 const body = { test: 't', hook: null, start: T0, timeout: 2000 }
@@ -15,22 +34,33 @@ describe('deadlines', () => {
   test('a bounded section is overdue after its own limit and the grace, not before', () => {
     const running = state({ phase: 'test', sections: [body] })
     expect(findOverdue('run', running, clock(2999, 2000), limits)).toBeUndefined()
-    expect(findOverdue('run', running, clock(3001, 2000), limits)).toMatchObject({ loop: 'blocked', limitMs: 2000, section: body })
+    expect(findOverdue('run', running, clock(3001, 2000), limits)).toMatchObject({
+      loop: 'blocked',
+      limitMs: 2000,
+      section: body,
+    })
   })
 
   test('says idle while the worker answers', () => {
-    expect(findOverdue('run', state({ phase: 'test', sections: [body] }), clock(3001, SILENCE_MS - 1), limits)?.loop).toBe('idle')
+    expect(
+      findOverdue('run', state({ phase: 'test', sections: [body] }), clock(3001, SILENCE_MS - 1), limits)?.loop,
+    ).toBe('idle')
   })
 
   test('a long limit of a hook is respected also when the loop is blocked', () => {
     const hook = { test: null, hook: 'beforeAll', start: T0, timeout: 120_000 }
-    expect(findOverdue('run', state({ phase: 'hook', sections: [hook] }), clock(100_000, 99_000), limits)).toBeUndefined()
+    expect(
+      findOverdue('run', state({ phase: 'hook', sections: [hook] }), clock(100_000, 99_000), limits),
+    ).toBeUndefined()
   })
 
   test('a blocked loop outside any bounded section has the limit "blocked"', () => {
     const untimed = state({ phase: 'test' })
     expect(findOverdue('run', untimed, clock(9000, 9000), limits)).toBeUndefined()
-    expect(findOverdue('run', untimed, clock(10_500, 10_500), limits)).toMatchObject({ loop: 'blocked', limitMs: 10_000 })
+    expect(findOverdue('run', untimed, clock(10_500, 10_500), limits)).toMatchObject({
+      loop: 'blocked',
+      limitMs: 10_000,
+    })
   })
 
   test('an idle test without a limit has the limit "untimed"', () => {

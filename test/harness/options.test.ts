@@ -5,7 +5,13 @@ import { UsageError } from '../../src/errors.ts'
 describe('options', () => {
   test('has a default for everything', () => {
     const options = resolveOptions()
-    expect(options.hang).toMatchObject({ grace: 1000, blocked: 10_000, collect: 60_000, rerunRest: true, lost: 'rerun' })
+    expect(options.hang).toMatchObject({
+      grace: 1000,
+      blocked: 10_000,
+      collect: 60_000,
+      rerunRest: true,
+      lost: 'rerun',
+    })
     expect(options.dumpDir).toBe('.harrow/dumps')
   })
 

@@ -41,11 +41,14 @@ test('is readable by its owner only', () => {
   expect(statSync(path).mode & 0o777).toBe(0o600)
 })
 
-test.each(['', 'zzzzzzzz{}', '00000005{"a"', 'ffffffff{}', '00000002{}extra', '-0000001{}'])('never throws on %j', (text) => {
-  const path = join(dir, 'a')
-  writeFileSync(path, text)
-  expect(() => readRecord(path)).not.toThrow()
-})
+test.each(['', 'zzzzzzzz{}', '00000005{"a"', 'ffffffff{}', '00000002{}extra', '-0000001{}'])(
+  'never throws on %j',
+  (text) => {
+    const path = join(dir, 'a')
+    writeFileSync(path, text)
+    expect(() => readRecord(path)).not.toThrow()
+  },
+)
 
 test('answers undefined for a file that is not there', () => {
   expect(readRecord(join(dir, 'none'))).toBeUndefined()

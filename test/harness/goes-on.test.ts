@@ -1,0 +1,166 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseDumpRecord } from '../../src/dump/schema.ts'
+import { makeProject, type Project } from '../project.ts'
+import { config, type Outcome, runSuite } from './suite.ts'
+
+const files: Record<string, string> = {
+  'rest.test.ts': `
+    import { beforeAll, describe, expect, test } from 'vitest'
+    describe('suite', () => {
+      test('before', async () => { await new Promise((r) => setTimeout(r, 5)) })
+      test('spins', () => {
+        for (;;) {}
+      })
+      test('after ok', () => {})
+      describe('inner', () => { test('after bad', () => { expect(2).toBe(3) }) })
+    })
+    describe('hooked', () => {
+      beforeAll(() => {
+        for (;;) {}
+      })
+      test('behind the hook', () => {})
+    })
+    test.skip('skipped', () => {})
+    test('last', () => {})`,
+  'concurrent.test.ts': `
+    import { describe, test } from 'vitest'
+    describe.concurrent('c', () => {
+      test('waits', async () => { await new Promise((r) => setTimeout(r, 30)) })
+      test('blocks', async () => {
+        await null
+        for (;;) {}
+      })
+      test('waits too', async () => { await new Promise((r) => setTimeout(r, 30)) })
+    })`,
+  'own.test.ts': `
+    import { describe, test } from 'vitest'
+    const held: unknown[] = []
+    describe.concurrent('c', () => {
+      test('one', async () => {
+        await new Promise((r) => held.push(r))
+      })
+      test('two', { timeout: 1500 }, async () => {
+        await new Promise((r) => held.push(r))
+      })
+    })`,
+  'import.test.ts': `
+    import { test } from 'vitest'
+    test('never collected', () => {})
+    for (;;) {}`,
+  'fixture.test.ts': `
+    import { test as base } from 'vitest'
+    const kept: unknown[] = []
+    const test = base.extend<{ db: string }>({
+      db: async ({}, use) => {
+        await use('db')
+        await new Promise((r) => kept.push(r))
+      },
+    })
+    test('uses it', ({ db }) => { void db })
+    test('next', () => {})`,
+  'untimed.test.ts': `
+    import { test } from 'vitest'
+    test('loops without a limit', { timeout: 0 }, () => { for (;;) {} })`,
+  'expected.test.ts': `
+    import { test } from 'vitest'
+    test.fails('is meant to time out', async () => { await new Promise((r) => setTimeout(r, 60_000)) })`,
+  'long-hook.test.ts': `
+    import { beforeAll, test } from 'vitest'
+    beforeAll(() => { const end = performance.now() + 1800; while (performance.now() < end) {} }, 10_000)
+    test('is fine behind a slow hook', () => {})`,
+}
+
+describe.each(['forks', 'threads'])('a suite that hangs in every phase, pool %s', (pool) => {
+  let project: Project
+  let outcome: Outcome
+
+  beforeAll(async () => {
+    project = makeProject({
+      ...files,
+      'vitest.config.ts': config(
+        '{ hang: { grace: 400, collect: 2500, teardown: 800, blocked: 2500 } }',
+        `pool: '${pool}'`,
+      ),
+    })
+    outcome = await runSuite(project)
+  }, 120_000)
+  afterAll(() => project?.remove())
+
+  test('ends by itself, with 1, and leaves no process', () => {
+    expect(outcome.run.late, outcome.run.output).toBe(false)
+    expect(outcome.run.code, outcome.run.output).toBe(1)
+    expect(outcome.run.survivors).toEqual([])
+  })
+
+  test('has a result for every test, each what it is', () => {
+    expect(Object.fromEntries(outcome.status)).toEqual({
+      'rest.test.ts > suite before': 'passed',
+      'rest.test.ts > suite spins': 'failed',
+      'rest.test.ts > suite after ok': 'passed',
+      'rest.test.ts > suite inner after bad': 'failed',
+      'rest.test.ts > hooked behind the hook': 'skipped',
+      'rest.test.ts > skipped': 'skipped',
+      'rest.test.ts > last': 'passed',
+      'concurrent.test.ts > c waits': 'passed',
+      'concurrent.test.ts > c blocks': 'failed',
+      'concurrent.test.ts > c waits too': 'passed',
+      'own.test.ts > c one': 'failed',
+      'own.test.ts > c two': 'failed',
+      'fixture.test.ts > uses it': 'failed',
+      'fixture.test.ts > next': 'passed',
+      'untimed.test.ts > loops without a limit': 'failed',
+      'expected.test.ts > is meant to time out': 'passed',
+      'long-hook.test.ts > is fine behind a slow hook': 'passed',
+    })
+  })
+
+  test('the record names each hang once, with its place', () => {
+    const hangs = outcome.record.hangs.map((h) => [
+      h.file,
+      h.test?.join(' > ') ?? null,
+      h.hook,
+      h.phase,
+      h.culprit?.line,
+    ])
+    expect(hangs.sort()).toEqual([
+      ['concurrent.test.ts', 'c > blocks', null, 'test', 7],
+      ['fixture.test.ts', 'uses it', null, 'teardown', 7],
+      ['import.test.ts', null, null, 'collect', 4],
+      ['own.test.ts', 'c > one', null, 'test', 6],
+      ['own.test.ts', 'c > two', null, 'test', 9],
+      ['rest.test.ts', 'hooked', 'beforeAll', 'hook', 13],
+      ['rest.test.ts', 'suite > spins', null, 'test', 6],
+      ['untimed.test.ts', 'loops without a limit', null, 'test', 3],
+    ])
+  })
+
+  test('the error of an ended test is the diagnosis, with its place in the stack', () => {
+    const [message] = outcome.assertions.get('rest.test.ts > suite spins')!.failureMessages
+    expect(message).toMatch(/for \(;;\) \{\}/)
+    expect(message).toMatch(/class event-loop-blocked \(certain\) · dump \.harrow\/dumps\//)
+    expect(message).toMatch(/rest\.test\.ts:6:\d+/)
+  })
+
+  test('a test that ran into its own limit reports what vitest reports', () => {
+    const [message] = outcome.assertions.get('own.test.ts > c one')!.failureMessages
+    expect(message).toMatch(/^(TestTimeoutError: |Error: )?Test timed out in 800ms/)
+  })
+
+  test('every dump is complete, readable as text and as JSON, and for its owner only', () => {
+    for (const hang of outcome.record.hangs) {
+      const json = join(project.folder, hang.dump!)
+      const record = parseDumpRecord(JSON.parse(readFileSync(json, 'utf8')))
+      expect(record.verdict.class).toBe(hang.class)
+      const text = json.replace(/\.json$/, '.txt')
+      expect(readFileSync(text, 'utf8')).toMatch(/^harrow hang dump, format 1\n/)
+      expect(statSync(text).mode & 0o077).toBe(0)
+    }
+    expect(existsSync(join(project.folder, '.harrow/dumps'))).toBe(true)
+  })
+
+  test('says nothing of the inspector that it used', () => {
+    expect(outcome.run.output).not.toMatch(/Debugger (listening|attached|ending)|nodejs\.org\/learn/)
+  })
+})

@@ -1,0 +1,143 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeProject, type Project } from '../project.ts'
+import { config, type Outcome, readRecordFile, runSuite } from './suite.ts'
+
+/** Tests that take away what a watcher could lean on. */
+const files: Record<string, string> = {
+  'replaces.test.ts': `
+    import { test } from 'vitest'
+    const rudely = () => {
+      globalThis.Date = class { static now() { return 0 } } as never
+      globalThis.setTimeout = (() => 0) as never
+      globalThis.clearTimeout = (() => 0) as never
+      globalThis.queueMicrotask = (() => 0) as never
+      performance.now = () => 0
+      process.on = (() => process) as never
+      process.send = undefined as never
+      JSON.stringify = (() => 'x') as never
+    }
+    test('replaces globals and loops', () => {
+      rudely()
+      for (;;) {}
+    })
+    test('replaces globals and waits', async () => {
+      const held: unknown[] = ((globalThis as any).held = [])
+      rudely()
+      await new Promise((r) => held.push(r))
+    })
+    test('after', () => {})`,
+  'fakes.test.ts': `
+    import { test, vi } from 'vitest'
+    test('fakes all timers and loops', () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'setImmediate', 'Date', 'performance', 'queueMicrotask'] })
+      for (;;) {}
+    })
+    test('after', () => {})`,
+  'signals.test.ts': `
+    import { test } from 'vitest'
+    test('removes all listeners and loops', () => {
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'exit', 'disconnect']) process.removeAllListeners(name)
+      for (;;) {}
+    })
+    test('after', () => {})`,
+  'sigusr1.test.ts': `
+    import { test } from 'vitest'
+    test('listens to SIGUSR1 and loops', () => {
+      process.on('SIGUSR1', () => {})
+      for (;;) {}
+    })
+    test('after', () => {})`,
+  'exits.test.ts': `
+    import { test } from 'vitest'
+    test('calls process.exit', () => { process.exit(3) })
+    test('really exits', async () => {
+      await new Promise((r) => setTimeout(r, 400));
+      (process as any).reallyExit(3)
+    })`,
+}
+
+describe('tests that break what is around them', () => {
+  let project: Project
+  let outcome: Outcome
+
+  beforeAll(async () => {
+    project = makeProject({ ...files, 'vitest.config.ts': config('{ hang: { grace: 400 } }') })
+    outcome = await runSuite(project)
+  }, 120_000)
+  afterAll(() => project?.remove())
+
+  test('do not keep the run from ending', () => {
+    expect(outcome.run.late, outcome.run.output).toBe(false)
+    expect(outcome.run.code, outcome.run.output).toBe(1)
+    expect(outcome.run.survivors).toEqual([])
+  })
+
+  test('are named with the line at which they hang', () => {
+    const lines = Object.fromEntries(outcome.record.hangs.map((h) => [h.test!.join(' > '), h.culprit?.line]))
+    expect(lines).toEqual({
+      'replaces globals and loops': 15,
+      'replaces globals and waits': 20,
+      'fakes all timers and loops': 5,
+      'removes all listeners and loops': 5,
+      // Its stack cannot be had; the message says why.
+      'listens to SIGUSR1 and loops': undefined,
+    })
+  })
+
+  test('what was lost is said', () => {
+    const hang = outcome.record.hangs.find((h) => h.file === 'sigusr1.test.ts')!
+    expect(hang.diagnosis).toMatch(/listens to SIGUSR1/)
+    expect(outcome.run.output).toMatch(/worker of exits\.test\.ts exited with code 3 while "really exits" ran/)
+  })
+
+  test('the tests after them run', () => {
+    for (const file of ['replaces', 'fakes', 'signals', 'sigusr1']) {
+      expect(outcome.status.get(`${file}.test.ts > after`), file).toBe('passed')
+    }
+  })
+})
+
+describe('a folder for dumps that cannot be written', () => {
+  const loop = `
+    import { test } from 'vitest'
+    test('loops', () => { for (;;) {} })
+    test('after', () => {})`
+
+  test.each([
+    ['.harrow is a file', '.harrow', /run record was not written/],
+    ['.harrow/dumps is a file', '.harrow/dumps', /could not write the dump/],
+  ])(
+    '%s: the run ends, the hang is named, the loss is said',
+    async (_, path, said) => {
+      const project = makeProject({ 'loop.test.ts': loop, 'vitest.config.ts': config('{ hang: { grace: 300 } }') })
+      try {
+        project.write(path, 'in the way')
+        const run = await project.vitest([], 60_000)
+        expect(run.code, run.output).toBe(1)
+        expect(run.output).toMatch(/HANG {2}loop\.test\.ts > loops/)
+        expect(run.output).toMatch(/could not write the dump .*not a folder/)
+        expect(run.output).toMatch(said)
+        expect(readFileSync(join(project.folder, path), 'utf8')).toBe('in the way')
+      } finally {
+        project.remove()
+      }
+    },
+    90_000,
+  )
+
+  test('a dump that cannot be written leaves a record without one', async () => {
+    const project = makeProject({
+      'loop.test.ts': loop,
+      'vitest.config.ts': config(`{ dumpDir: 'blocked/dumps', hang: { grace: 300 } }`),
+    })
+    try {
+      writeFileSync(join(project.folder, 'blocked'), '')
+      await project.vitest([], 60_000)
+      expect(readRecordFile(project).hangs).toMatchObject([{ file: 'loop.test.ts', test: ['loops'], dump: null }])
+    } finally {
+      project.remove()
+    }
+  }, 90_000)
+})
