@@ -4,36 +4,18 @@
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { isAbsolute, join, relative, resolve } from 'node:path'
-import { buildRecord } from '../src/dump/build-record.ts'
-import { classify } from '../src/dump/classify.ts'
-import type { Frame, HangFacts, Verdict } from '../src/dump/facts.ts'
-import { Redactor } from '../src/dump/redact.ts'
+import { isAbsolute, join, relative } from 'node:path'
+import type { HangFacts, Verdict } from '../src/dump/facts.ts'
 import { type OrphanEntry, RunRecord } from '../src/dump/run-record.ts'
-import { createMapper, type Mapper } from '../src/dump/source-map.ts'
-import { writeDump } from '../src/dump/write.ts'
-import type { RawFrame } from '../src/inspect/facts.ts'
 import { isRunning, type ProcessIdentity } from '../src/process/identity.ts'
 import { readEnvironTag } from '../src/process/procfs.ts'
-import { endMembers, endMembersSync } from '../src/reap/end.ts'
-import { findMembers } from '../src/reap/members.ts'
-import {
-  type PoolOptions,
-  type SerializedError,
-  type StockPool,
-  type Task,
-  taskById,
-  titles,
-  transformMap,
-  type Vitest,
-} from './compat.ts'
+import { type PoolOptions, type SerializedError, type StockPool, taskById, titles, type Vitest } from './compat.ts'
 import type { ResolvedOptions } from './options.ts'
-import { type Evidence, ownerOf } from './pool/evidence.ts'
+import type { Evidence } from './pool/evidence.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
 import { MEMBER_ENV, SESSION_ENV } from './protocol.ts'
-import { testLine } from './test-line.ts'
-import { isUserScript } from './user-code.ts'
 import { settled } from './wait.ts'
 
 /** One hang, diagnosed. */
@@ -52,12 +34,21 @@ export interface Hang {
 
 /** What the reporters hear. */
 export interface RunListener {
-  hang(hang: Hang): void
+  hang(hang: Hang): void | Promise<void>
   orphans(orphans: OrphanEntry[]): void
   note(text: string): void
 }
 
 const PATIENTS_STOP_MS = 8000
+
+const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+const require = createRequire(import.meta.url)
+
+/** Loaded when there may be something to end; synchronous, because the exit handler needs it too. */
+const reap = (): typeof import('../src/reap/end.ts') & typeof import('../src/reap/members.ts') => ({
+  ...(require(`../src/reap/end${extension}`) as typeof import('../src/reap/end.ts')),
+  ...(require(`../src/reap/members${extension}`) as typeof import('../src/reap/members.ts')),
+})
 
 export class Run {
   readonly id = randomUUID().slice(0, 8)
@@ -171,14 +162,16 @@ export class Run {
   }
 
   #members(patient: Patient): ProcessIdentity[] {
-    return findMembers({ tag: { name: MEMBER_ENV, value: patient.tag } }).members.filter((m) => m.pid !== patient.pid)
+    return reap()
+      .findMembers({ tag: { name: MEMBER_ENV, value: patient.tag } })
+      .members.filter((m) => m.pid !== patient.pid)
   }
 
   /** Ends processes that outlived the worker that started them, and reports them. */
   async endChildren(patient: Patient, children: ProcessIdentity[]): Promise<void> {
     const left = children.filter((child) => isRunning(child))
     if (left.length === 0) return
-    const { members } = findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
+    const { members } = reap().findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
     await this.#end(
       members.filter((m) => m.pid !== patient.pid),
       patient.ending,
@@ -189,15 +182,15 @@ export class Run {
   async #end(ids: ProcessIdentity[], silent: boolean): Promise<void> {
     if (ids.length === 0) return
     const owners = new Map(ids.map((id) => [id.pid, readEnvironTag(id.pid, MEMBER_ENV)]))
-    const result = await endMembers(ids)
+    const result = await reap().endMembers(ids)
     const found = result.ended.map((p): OrphanEntry => {
       const tag = owners.get(p.pid)
       const file = tag
         ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null)
         : null
-      const who = file ? `${this.#relative(file)} left` : 'a test left'
+      const who = file ? `${this.relative(file)} left` : 'a test left'
       return {
-        file: file ? this.#relative(file) : '',
+        file: file ? this.relative(file) : '',
         test: null,
         class: 'orphan-process',
         pid: p.pid,
@@ -228,36 +221,17 @@ export class Run {
     const how = signal ? `was ended by ${signal}` : `exited with code ${code}`
     const names = running.map((t) => titles(t).join(' > ')).join('", "')
     this.note(
-      `the worker of ${files.map((f) => this.#relative(f)).join(', ')} ${how} while "${names}" ran; the results of that file after its last report are lost`,
+      `the worker of ${files.map((f) => this.relative(f)).join(', ')} ${how} while "${names}" ran; the results of that file after its last report are lost`,
     )
   }
 
   // ---- from evidence to a report
 
   async report(evidence: Evidence): Promise<Hang> {
-    const redactor = new Redactor(this.options.redact)
-    const facts = redactor.facts(this.#facts(evidence))
-    const verdict = classify(facts)
-    const record = buildRecord(facts, verdict, { redact: this.options.redact, redacted: redactor.count })
-    const dir = resolve(this.root, this.options.dumpDir)
-    const name = facts.test?.join(' ') ?? facts.hook ?? facts.phase
-    const written = writeDump(dir, { file: facts.file.path, test: name, pid: facts.pid, n: ++this.#dumps }, record)
-    const dump = 'error' in written ? null : { txt: this.#relative(written.txt), json: this.#relative(written.json) }
-    const dumpError = 'error' in written ? written.error : null
-    const hang: Hang = {
-      evidence,
-      facts,
-      verdict,
-      dump,
-      dumpError,
-      error: hangError(facts, verdict, dump?.txt ?? null, this.root),
-      summary: {
-        class: verdict.class,
-        confidence: verdict.confidence,
-        diagnosis: verdict.diagnosis,
-        dump: dump?.txt ?? null,
-      },
-    }
+    const n = ++this.#dumps
+    const { makeHang } = await import('./report.ts')
+    const hang = makeHang(this, evidence, n)
+    const { facts, verdict } = hang
     this.hangs.push(hang)
     this.record.addHang({
       file: facts.file.path,
@@ -270,98 +244,16 @@ export class Run {
       ...(verdict.culprit && { culprit: verdict.culprit }),
       ...(verdict.holder && { holder: verdict.holder }),
       waitedMs: Math.round(facts.waitedMs),
-      dump: dump?.json ?? null,
+      dump: hang.dump?.json ?? null,
     })
-    for (const listener of this.#listeners) listener.hang(hang)
+    for (const listener of this.#listeners) await listener.hang(hang)
     return hang
   }
 
-  #relative(path: string): string {
+  /** A path as it is shown: relative to the root, or as it is when it lies outside. */
+  relative(path: string): string {
     const r = relative(this.root, path)
     return r.startsWith('..') || isAbsolute(r) ? path : r.replaceAll('\\', '/')
-  }
-
-  #facts(evidence: Evidence): HangFacts {
-    const { context, self } = evidence
-    const mapper = createMapper((path) => transformMap(context.project, path), this.root)
-    const frames = (raw: RawFrame[] | undefined): Frame[] => (raw ?? []).map((frame) => mapFrame(mapper, frame))
-    const task = this.#task(evidence, frames(evidence.sync?.frames))
-    const file = evidence.file ?? context.files[0] ?? null
-    const line = task?.location?.line ?? (task && file ? testLine(file, task.name) : undefined) ?? 1
-    const suite = !task && evidence.hook && evidence.suite ? taskById(this.vitest, evidence.suite) : undefined
-    const chain = task ? titles(task) : suite ? titles(suite) : []
-    const crumb = evidence.crumb
-    return {
-      test: chain.length > 0 ? chain : null,
-      concurrent: evidence.concurrent
-        .filter((id) => id !== task?.id)
-        .map((id) => taskById(this.vitest, id))
-        .filter((t) => t !== undefined)
-        .map(titles),
-      file: { path: file ? this.#relative(file) : context.project.name || 'vitest', line },
-      phase: evidence.phase,
-      hook: evidence.hook,
-      limitMs: evidence.limitMs,
-      waitedMs: evidence.waitedMs,
-      at: evidence.at,
-      pool: context.base,
-      pid: context.patient.pid,
-      worker: context.patient.options.number,
-      run: this.id,
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-      loop: evidence.loop,
-      sync: evidence.sync && {
-        frames: frames(evidence.sync.frames),
-        second: frames(evidence.sync.second),
-        microtasks: evidence.sync.microtasks,
-      },
-      crumb: crumb && {
-        call: crumb.call,
-        detail: crumb.detail,
-        sinceMs: Date.parse(evidence.at) - crumb.since,
-        frames: frames(crumb.frames),
-      },
-      stackError: evidence.stackError,
-      kernel: evidence.kernel,
-      awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
-      owner: ownerOf(evidence),
-      lost: evidence.lost && {
-        proven: evidence.lost.proven,
-        created: frames(evidence.lost.promise?.created),
-        awaited: frames(evidence.lost.promise?.awaited),
-        ...(evidence.lost.note && { note: evidence.lost.note }),
-      },
-      fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
-      resources: self?.resources ?? null,
-      processes: evidence.processes,
-      missing: [
-        ...evidence.missing,
-        ...(evidence.lost?.note ? [evidence.lost.note] : []),
-        ...(self?.async?.notes ?? []),
-        ...context.patient.notes,
-      ],
-      tookMs: evidence.tookMs,
-    }
-  }
-
-  /** With concurrent tests the state names several: the one whose code stands innermost in the test file is blamed. */
-  #task(evidence: Evidence, frames: Frame[]): Task | undefined {
-    if (evidence.test !== null) return taskById(this.vitest, evidence.test)
-    if (evidence.phase === 'hook' || evidence.concurrent.length === 0) return undefined
-    const tasks = evidence.concurrent.map((id) => taskById(this.vitest, id)).filter((t) => t !== undefined)
-    const file = evidence.file
-    const inner = frames.find((f) => file !== null && f.user && f.site.path === this.#relative(file))
-    if (!inner || file === null) return tasks[0]
-    const placed = tasks
-      .map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 }))
-      .filter((p) => p.line > 0 && p.line <= inner.site.line)
-    const best = placed.sort((a, b) => b.line - a.line)[0]?.t ?? tasks[0]
-    if (best) {
-      evidence.concurrent = evidence.concurrent.filter((id) => id !== best.id)
-      evidence.test = best.id
-    }
-    return best
   }
 
   // ---- the end
@@ -388,7 +280,7 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
-    await this.#end(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
+    await this.#end(reap().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
     this.#cleanUp()
   }
 
@@ -405,7 +297,7 @@ export class Run {
     for (const patient of this.#patients) {
       const state = patient.dead || patient.options.trace ? undefined : patient.newestState()
       if (!state?.file) continue
-      const file = this.#relative(state.file)
+      const file = this.relative(state.file)
       const tests = state.running.map((r) => ({ task: taskById(this.vitest, r.id), since: r.start }))
       for (const { task, since } of tests) {
         if (task)
@@ -424,7 +316,7 @@ export class Run {
     if (!this.#closed) {
       this.record.interrupted()
       this.#tellInterrupted()
-      endMembersSync(findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
+      reap().endMembersSync(reap().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
     }
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.
@@ -439,23 +331,6 @@ function sayNow(text: string): void {
   } catch {
     // Nobody reads stderr.
   }
-}
-
-function mapFrame(mapper: Mapper, raw: RawFrame): Frame {
-  const frame = mapper.frame(raw)
-  return { ...frame, user: frame.user && raw.at !== null && isUserScript(raw.at.url) }
-}
-
-function hangError(facts: HangFacts, verdict: Verdict, dump: string | null, root: string): SerializedError {
-  const again = dump ? ` · dump ${dump}` : ''
-  const text = `${verdict.diagnosis}\nclass ${verdict.class} (${verdict.confidence})${again}`
-  const stack = verdict.stack
-    .filter((frame) => frame.user)
-    .map(
-      (frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`,
-    )
-  const at = stack.length > 0 ? stack : [`    at <anonymous> (${resolve(root, facts.file.path)}:${facts.file.line}:1)`]
-  return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}` }
 }
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))

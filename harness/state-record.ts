@@ -24,20 +24,60 @@ export function closeRecord(fd: number): void {
   }
 }
 
-/** Text of a record, ready for one write at offset 0. */
-export function encodeRecord(state: WorkerState, stringify: (value: unknown) => string = JSON.stringify): string {
-  let text = stringify(state)
+const stringify = JSON.stringify
+const scratch = Buffer.alloc(HEADER + MAX)
+
+/**
+ * A record, ready for one write at offset 0; the bytes are good until the next call. Written by hand because two
+ * `JSON.stringify` per test were the larger half of what harrow cost a test (`npm run bench`, suite "long").
+ */
+export function encodeRecord(state: WorkerState): Uint8Array {
+  let text = textOf(state)
   if (text.length > MAX) {
     const small = { ...state, running: state.running.slice(0, 8), sections: state.sections.slice(0, 8) }
     if (small.crumb) small.crumb = { ...small.crumb, frames: small.crumb.frames.slice(0, 4) }
-    text = stringify(small)
+    text = textOf(small)
+    if (text.length > MAX) text = textOf({ ...small, crumb: null })
   }
-  return hexLength(text) + text
+  const length = scratch.write(text, HEADER, 'latin1')
+  scratch.write(length.toString(16).padStart(HEADER, '0'), 0, 'latin1')
+  return scratch.subarray(0, HEADER + length)
 }
 
-/** ASCII strings are the common case; the length counts bytes, because the reader cuts bytes. */
-function hexLength(text: string): string {
-  return Buffer.byteLength(text).toString(16).padStart(HEADER, '0')
+function textOf(state: WorkerState): string {
+  let running = ''
+  for (const { id, start } of state.running)
+    running += `${running && ','}{"id":${quoted(id)},"start":${Math.round(start)}}`
+  let sections = ''
+  for (const { test, hook, start, timeout } of state.sections) {
+    sections += `${sections && ','}{"test":${quoted(test)},"hook":${quoted(hook)},"start":${Math.round(start)},"timeout":${finite(timeout)}}`
+  }
+  const crumb = state.crumb === null ? 'null' : ascii(stringify(state.crumb))
+  return `{"seq":${state.seq},"at":${Math.round(state.at)},"phase":"${state.phase}","file":${quoted(state.file)},"suite":${quoted(state.suite)},"hook":${quoted(state.hook)},"running":[${running}],"sections":[${sections}],"crumb":${crumb}${state.sigusr1 ? ',"sigusr1":true' : ''}}`
+}
+
+/** JSON knows no infinity; no limit is 0, as in vitest. */
+const finite = (ms: number): number => (Number.isFinite(ms) ? ms : 0)
+
+/** The texts that come again and again: the file, its suites, the names of hooks. */
+const known = new Map<string, string>()
+const PLAIN = /^[\w-]+$/
+
+function quoted(text: string | null): string {
+  if (text === null) return 'null'
+  if (PLAIN.test(text)) return `"${text}"`
+  let json = known.get(text)
+  if (json === undefined) {
+    json = ascii(stringify(text))
+    if (known.size >= 100) known.clear()
+    known.set(text, json)
+  }
+  return json
+}
+
+/** Only ASCII, so that characters and bytes are the same number. */
+function ascii(json: string): string {
+  return json.replace(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Reads the last state; undefined when there is none or the file cannot be read. */

@@ -1,7 +1,7 @@
 /** Prints each hang when it is found and a final block, and writes the run record at the end of each run. */
 import pc from 'picocolors'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
-import { type HangBlockColors, renderHangBlock } from '../src/dump/render.ts'
+import type { HangBlockColors } from '../src/dump/render.ts'
 
 /** The part of vitest's logger that is used. */
 interface Output {
@@ -62,7 +62,8 @@ export class HangReporter implements RunListener {
 
   // ---- the run's side
 
-  hang(hang: Hang): void {
+  async hang(hang: Hang): Promise<void> {
+    const { renderHangBlock } = await import('../src/dump/render.ts')
     const { facts, verdict } = hang
     const source = verdict.stack.find(
       (f) => f.site.path === verdict.culprit?.path && f.site.line === verdict.culprit?.line,

@@ -73,3 +73,13 @@ export function findOverdue(
   if (state.phase === 'teardown') return over(since, limits.teardown, null, limits.grace)
   return over(since, limits.untimed)
 }
+
+/** Milliseconds until the next bounded section is overdue; undefined when none is open. */
+export function nextLimit(state: WorkerState | undefined, now: number, limits: Limits): number | undefined {
+  let next: number | undefined
+  for (const { start, timeout } of state?.sections ?? []) {
+    const left = start + timeout + limits.grace - now
+    if (timeout > 0 && left > 0 && (next === undefined || left < next)) next = left
+  }
+  return next
+}

@@ -8,14 +8,19 @@ import { fileTasks, mainRpc } from '../compat.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import type { Hang, Run } from '../run.ts'
-import { findOverdue, type Limits, type Overdue, type Stage } from './deadlines.ts'
-import { collectEvidence, type Evidence, evidenceOfTimeout, isAbsent } from './evidence.ts'
+import { findOverdue, type Limits, nextLimit, type Overdue, type Stage } from './deadlines.ts'
+import type { Evidence } from './evidence.ts'
 import type { Patient } from './patient.ts'
-import { traceLost } from './shadow-run.ts'
-import { afterHang, type RestFilter } from './speak.ts'
+import type { RestFilter } from './speak.ts'
 
-/** Pings and looks at the limits so often. */
+// What only a hang needs is loaded at the first one: a healthy run does not pay for it.
+const loadEvidence = () => import('./evidence.ts')
+const loadSpeak = () => import('./speak.ts')
+const loadShadowRun = () => import('./shadow-run.ts')
+
+/** Pings and looks at the limits so often, and a moment after each limit that is known. */
 const TICK_MS = 200
+const AFTER_LIMIT_MS = 10
 
 interface VitestMessage {
   __vitest_worker_request__?: true
@@ -143,9 +148,8 @@ export class SupervisedWorker implements PoolWorker {
 
   async #fileFinished(message: unknown): Promise<void> {
     try {
-      const absent = this.#absent.splice(0)
       await Promise.all(this.#pending.splice(0))
-      for (const evidence of absent) await this.#reportLost(evidence)
+      for (const evidence of this.#absent.splice(0)) await this.#traced(evidence)
       await this.#filter?.finished(this.#rpc)
     } catch (error) {
       this.#run.internal(error)
@@ -165,9 +169,15 @@ export class SupervisedWorker implements PoolWorker {
     if (message[MARK] !== 'timeout') return
     // Taking the dump held the worker for a moment: that is no silence of its own.
     this.#silentMs = 0
-    const evidence = evidenceOfTimeout(this.#context(), message)
+    this.#pending.push(this.#timedOut(message).catch((error) => this.#run.internal(error)))
+  }
+
+  async #timedOut(message: FromWorker & { [MARK]: 'timeout' }): Promise<void> {
+    const context = this.#context()
+    const { evidenceOfTimeout, isAbsent } = await loadEvidence()
+    const evidence = evidenceOfTimeout(context, message)
     if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
-    else this.#pending.push(this.#run.report(evidence).catch((error) => this.#run.internal(error)))
+    else await this.#run.report(evidence)
   }
 
   // ---- watching
@@ -180,12 +190,16 @@ export class SupervisedWorker implements PoolWorker {
     this.#silentMs = 0
     this.#patient.lastPong = performance.now()
     if (stage !== 'stop') this.#patient.state = undefined
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#schedule(TICK_MS)
+  }
+
+  #schedule(ms: number): void {
+    this.#timer = setTimeout(() => this.#tick(), ms)
     this.#timer.unref()
   }
 
   #unwatch(): void {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
@@ -193,6 +207,7 @@ export class SupervisedWorker implements PoolWorker {
     const now = performance.now()
     const elapsed = now - this.#lastTick
     this.#lastTick = now
+    this.#schedule(TICK_MS)
     if (this.#busy) return
     const patient = this.#patient
     // A tick that came late says that the main process was busy or stopped: that time is not the worker's silence.
@@ -203,6 +218,13 @@ export class SupervisedWorker implements PoolWorker {
     const clock = { now: wallClock(), silentMs: this.#silentMs, stageSince: this.#stageSince }
     const overdue = findOverdue(this.#stage, state, clock, this.#limits)
     if (overdue) void this.#hang(overdue)
+    else {
+      const next = nextLimit(state, clock.now, this.#limits)
+      if (next !== undefined && next + AFTER_LIMIT_MS < TICK_MS) {
+        clearTimeout(this.#timer)
+        this.#schedule(next + AFTER_LIMIT_MS)
+      }
+    }
   }
 
   #files(): string[] {
@@ -226,6 +248,7 @@ export class SupervisedWorker implements PoolWorker {
     const stage = this.#stage
     const patient = this.#patient
     try {
+      const { collectEvidence, isAbsent } = await loadEvidence()
       const evidence = await collectEvidence(this.#context(), stage, overdue)
       if (evidence === 'recovered' || patient !== this.#patient || patient.dead) return
       this.#unwatch()
@@ -262,6 +285,7 @@ export class SupervisedWorker implements PoolWorker {
       this.#run.options.hang!.rerunRest &&
       this.#hangsInFile < this.#run.options.hang!.maxPerFile &&
       !this.#run.cancelled
+    const { afterHang } = await loadSpeak()
     const rest = await afterHang({
       project: this.#options.project,
       rpc: this.#rpc,
@@ -271,7 +295,7 @@ export class SupervisedWorker implements PoolWorker {
       earlier: this.#filter,
     })
     await Promise.all(this.#pending.splice(0))
-    for (const evidence of this.#absent.splice(0)) await this.#reportLost(evidence)
+    for (const evidence of this.#absent.splice(0)) await this.#traced(evidence)
     if (!rest) {
       await this.#filter?.finished(this.#rpc)
       this.#filter = undefined
@@ -295,6 +319,7 @@ export class SupervisedWorker implements PoolWorker {
 
   /** Runs the test once more alone with promises traced, then reports. */
   async #traced(evidence: Evidence): Promise<Hang> {
+    const { traceLost } = await loadShadowRun()
     const lost = await traceLost({
       evidence,
       limits: this.#limits,
@@ -306,10 +331,6 @@ export class SupervisedWorker implements PoolWorker {
       files: (path): FileTask[] => fileTasks(this.#options.project, path),
     })
     return this.#run.report({ ...evidence, lost })
-  }
-
-  async #reportLost(evidence: Evidence): Promise<void> {
-    await this.#traced(evidence)
   }
 }
 

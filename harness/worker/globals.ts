@@ -7,7 +7,7 @@ import { isMainThread, parentPort, threadId } from 'node:worker_threads'
 
 export const setTimeout = globalThis.setTimeout
 export const clearTimeout = globalThis.clearTimeout
-export const stringify = JSON.stringify
+export const setImmediate = globalThis.setImmediate
 export const writeAt = writeSync
 export const processId = process.pid
 export const thread = threadId

@@ -10,3 +10,8 @@ export async function harrowOwner(label: string, body: () => unknown): Promise<u
 }
 
 export const OWNER_FUNCTION = 'harrowOwner'
+
+/** True for the script that defines the marker: this file, or the bundle of the worker's entry in the package. */
+export function isOwnerScript(url: string): boolean {
+  return /\/harness\/worker\/(owner|entry)\.[jt]s$/.test(url)
+}

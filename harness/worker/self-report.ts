@@ -5,7 +5,7 @@ import { dumpSuspendedHere } from '../../src/inspect/suspended.ts'
 import type { FakeTimerFact, SelfReport } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
 import { now } from './globals.ts'
-import { OWNER_FUNCTION } from './owner.ts'
+import { isOwnerScript, OWNER_FUNCTION } from './owner.ts'
 
 /** Heap ids of suspended functions in earlier dumps of this worker: what an earlier test left behind. */
 const known = new Set<number>()
@@ -33,7 +33,7 @@ export function selfReport(options: SelfReportOptions): SelfReport {
     try {
       async = dumpSuspendedHere({
         isUser: isUserScript,
-        ownerRule: { fn: OWNER_FUNCTION, script: (url) => /\/worker\/owner\.[jt]s$/.test(url) },
+        ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript },
         preferOwner: options.owner ?? undefined,
         known,
         redact: (name, value) => redactLocal(name, value, extra),

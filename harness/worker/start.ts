@@ -11,7 +11,7 @@ import { readCallSites } from '../../src/inspect/call-sites.ts'
 import type { FakeTimerFact, FromWorker, Section, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
 import { isOurs, MARK, WORKER_ENV } from '../protocol.ts'
 import { encodeRecord, openRecord } from '../state-record.ts'
-import { onMessage, post, processId, stringify, thread, writeAt } from './globals.ts'
+import { onMessage, post, processId, thread, writeAt } from './globals.ts'
 import type { Trace } from './trace.ts'
 import { type RunnerClass, Tracker } from './tracker.ts'
 
@@ -54,7 +54,7 @@ export async function start(): Promise<void> {
     changed(state) {
       if (fd === null) return
       try {
-        writeAt(fd, encodeRecord(state, stringify), 0)
+        writeAt(fd, encodeRecord(state), 0, undefined, 0)
       } catch {
         // A test closed the descriptor or the disk is full: the record goes stale, pings still work.
       }

@@ -5,7 +5,7 @@
  */
 import type { FinishedTest, RunningTest, Section, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
-import { now } from './globals.ts'
+import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
 
 /** The parts of vitest's task that we read. */
@@ -92,6 +92,7 @@ export class Tracker {
   /** The test whose body is being entered right now: `_deadline` is set synchronously below `runTask`. */
   #entering: Task | null = null
   #tasks = new Map<string, Task>()
+  #pendingBetween = false
 
   constructor(events: TrackerEvents) {
     this.#events = events
@@ -121,6 +122,27 @@ export class Tracker {
     this.state.phase = phase
     this.state.hook = hook
     this.#change()
+  }
+
+  #quietly(phase: WorkerPhase, hook: string | null): void {
+    this.state.seq++
+    this.state.phase = phase
+    this.state.hook = hook
+    this.state.at = now()
+  }
+
+  /**
+   * After a test the next one follows at once, and writes. Only when the loop turns in between does the record need to
+   * say that no test runs: one write per test instead of two.
+   */
+  #betweenSoon(): void {
+    this.#quietly('between', null)
+    if (this.#pendingBetween) return
+    this.#pendingBetween = true
+    setImmediate(() => {
+      this.#pendingBetween = false
+      if (this.state.phase === 'between') this.#events.changed(this.state)
+    }).unref()
   }
 
   #change(): void {
@@ -214,13 +236,10 @@ export class Tracker {
     const testHook = TEST_HOOKS[name]
     if (testHook) {
       return run(() => {
-        if (this.state.running.length === 1) this.to('hook', testHook)
+        // No record yet: most tests have no such hook, and one with a limit makes its section, and with it a record.
+        if (this.state.running.length === 1) this.#quietly('hook', testHook)
         const ended = (): void => {
-          if (this.state.running.length === 1) {
-            this.state.phase = 'teardown'
-            this.state.hook = null
-            this.state.at = now()
-          }
+          if (this.state.running.length === 1) this.#quietly('teardown', null)
         }
         const result = body()
         if (isThenable(result)) result.then(ended, ended)
@@ -246,7 +265,7 @@ export class Tracker {
       if (at >= 0) this.state.running.splice(at, 1)
       const task = this.#tasks.get(id)
       if (task) this.#remember(task)
-      if (this.state.running.length === 0) this.to('between')
+      if (this.state.running.length === 0) this.#betweenSoon()
     }
     const result = body()
     if (isThenable(result)) result.then(ended, ended)
@@ -311,8 +330,7 @@ export class Tracker {
       if (at >= 0) {
         this.state.sections.splice(at, 1)
         if (inBody && this.state.sections.length === 0 && this.state.phase === 'test') {
-          this.state.phase = 'teardown'
-          this.state.at = now()
+          this.#quietly('teardown', null)
         }
       }
     }

@@ -32,12 +32,42 @@ export function build(): boolean {
     const args = [binOf('typescript', 'tsc'), '-p', join(root, 'tsconfig.build.json'), '--outDir', made]
     const compiled = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', timeout: 180_000 })
     if (compiled.status !== 0) return false
+    if (!bundleWorkerEntry(made, work)) return false
     makeExecutable(join(made, 'scripts', 'harrow.js'))
     if (!sameTree(made, dist)) swap(made, dist, work)
     return true
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
+}
+
+/**
+ * Makes one file of the worker's first module and all that it imports. Every worker of a run pays for their loading, at
+ * about a millisecond a module; as one file they take a fifth (DESIGN.md, "What a worker start costs").
+ */
+function bundleWorkerEntry(made: string, work: string): boolean {
+  const entry = join(made, 'harness', 'worker', 'entry.js')
+  const bundle = join(work, 'entry.js')
+  const args = [
+    binOf('rolldown'),
+    entry,
+    '--file',
+    bundle,
+    '--format',
+    'esm',
+    '--platform',
+    'node',
+    '--log-level',
+    'warn',
+  ]
+  const bundled = spawnSync(process.execPath, args, {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: 60_000,
+  })
+  if (bundled.status !== 0) return false
+  renameSync(bundle, entry)
+  return true
 }
 
 function makeExecutable(path: string): void {

@@ -60,7 +60,7 @@ describe('the hang corpus', () => {
 
   test.each([...diagnosed, ...located])('%s is blamed on its test and its line', (file) => {
     const { test, culprit, at, diagnosis } = rows.get(file)!
-    expect({ test, culprit, at, diagnosis }).toMatchObject({
+    expect({ test, culprit }, `${at}: ${diagnosis}`).toMatchObject({
       test: true,
       culprit: expect.stringMatching(/^(exact|accepted)$/),
     })

@@ -29,8 +29,8 @@ const state = (over: Partial<WorkerState> = {}): WorkerState => ({
 test('what was written last is read, also when it is shorter than what stood there', () => {
   const path = join(dir, 'a')
   const fd = openRecord(path)
-  writeSync(fd, encodeRecord(state({ file: 'x'.repeat(2000) })), 0)
-  writeSync(fd, encodeRecord(state()), 0)
+  writeSync(fd, encodeRecord(state({ file: 'x'.repeat(2000) })), 0, undefined, 0)
+  writeSync(fd, encodeRecord(state()), 0, undefined, 0)
   expect(readRecord(path)).toEqual(state())
   closeRecord(fd)
 })
@@ -58,7 +58,37 @@ test('a record with very many concurrent tests is cut, not lost', () => {
   const running = Array.from({ length: 500 }, (_, i) => ({ id: `id_${i}`, start: i }))
   const path = join(dir, 'a')
   const fd = openRecord(path)
-  writeSync(fd, encodeRecord(state({ running })), 0)
+  writeSync(fd, encodeRecord(state({ running })), 0, undefined, 0)
   expect(readRecord(path)?.running.length).toBeGreaterThan(0)
+  closeRecord(fd)
+})
+
+test('everything in a state comes back as it was', () => {
+  const full = state({
+    phase: 'hook',
+    suite: '1_2',
+    hook: 'beforeEach cleanup',
+    sections: [{ test: 'a "b"\\', hook: null, start: 5, timeout: 2000 }],
+    crumb: {
+      call: 'fs.readFileSync',
+      detail: '/tmp/ф\n',
+      since: 7,
+      frames: [{ fn: 'f', at: { url: '/x', line: 1, column: 2 } }],
+    },
+    sigusr1: true,
+  })
+  const path = join(dir, 'a')
+  const fd = openRecord(path)
+  writeSync(fd, encodeRecord(full), 0, undefined, 0)
+  expect(readRecord(path)).toEqual(full)
+  closeRecord(fd)
+})
+
+test('a breadcrumb that is larger than the record is left out, the rest stays', () => {
+  const path = join(dir, 'a')
+  const fd = openRecord(path)
+  const crumb = { call: 'x', detail: 'y'.repeat(20_000), since: 1, frames: [] }
+  writeSync(fd, encodeRecord(state({ crumb })), 0, undefined, 0)
+  expect(readRecord(path)).toEqual(state())
   closeRecord(fd)
 })

@@ -221,7 +221,7 @@ describe.skipIf(process.platform === 'win32')('breadcrumbs', () => {
     const fd = openBothEnds(box.fifo('queue'))
     install()
     vi.spyOn(fs, 'writeSync')
-    fs.appendFileSync(fd, 'abc')
+    fs.appendFileSync(fd, Buffer.from('abc'))
     expect(fs.writeSync).toHaveBeenCalled()
     expect(crumbs.map((crumb) => crumb.call)).toEqual(['fs.appendFileSync'])
     fs.closeSync(fd)

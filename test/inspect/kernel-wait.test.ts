@@ -88,9 +88,7 @@ describe.skipIf(process.platform !== 'linux')('kernel wait', () => {
     expect(explainThread(stopped)).toBe('main thread is stopped by a signal')
     const parent = box.shell('true & exec sleep 82')
     await until(() => stateOf(childrenOf(parent)[0] ?? 0) === 'Z')
-    expect(explainThread(childrenOf(parent)[0]!)).toMatch(
-      /is a zombie: .* its parent \d+ `sleep 82` has not collected it/,
-    )
+    await says(childrenOf(parent)[0]!, /is a zombie: .* its parent \d+ `sleep 82` has not collected it/)
   })
 
   it('tells a threadpool that is used up', async () => {

@@ -55,5 +55,5 @@ export async function startThread(kind: string): Promise<Worker> {
 
 /** True once the target of kind `native` waits in the kernel; `threadId` is 0 for a process. */
 export function waitsInKernel(pid: number, threadId: number): boolean {
-  return existsSync(join(tmpdir(), `harrow-test-${pid}-${threadId}`))
+  return existsSync(join(tmpdir(), `harrow-stuck-${pid}-${threadId}`))
 }

@@ -24,7 +24,7 @@ describe.skipIf(process.platform !== 'linux')('process tree', () => {
 
   it('tells state, memory, age and a shortened command of a process', async () => {
     const pid = box.start('sleep', ['60', ...Array(40).fill('0.001')])
-    await until(() => commandOf(pid).startsWith('sleep'))
+    await until(() => (processFacts([pid])[0]?.rssBytes ?? 0) > 0 && commandOf(pid).startsWith('sleep'))
     const [fact] = processFacts([pid, 0x7fff_ffff])
     expect(fact).toMatchObject({ pid, ppid: process.pid })
     expect(fact!.command).toHaveLength(120)

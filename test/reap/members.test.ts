@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { identify } from '../../src/process/identity.ts'
-import { childrenOf, PF_KTHREAD, readCommand, readStat } from '../../src/process/procfs.ts'
+import { childrenOf, PF_KTHREAD, readCommand, readEnvironTag, readStat } from '../../src/process/procfs.ts'
 import { findMembers, refusal, selfAndAncestors } from '../../src/reap/members.ts'
 import { Sandbox, stateOf, until } from '../process/sandbox.ts'
 
@@ -31,8 +31,8 @@ describe.skipIf(process.platform !== 'linux')('findMembers', () => {
   })
 
   it('finds a child without the tag through its parent', async () => {
-    const pid = box.shell(`env -i /bin/sleep 65 ${'; :'} & wait`)
-    await until(() => childrenOf(pid).some((child) => readCommand(child) === '/bin/sleep 65'))
+    const pid = box.shell(`env -i /bin/sh -c 'while :; do /bin/sleep 1; done; : ${box.mark}' & wait`)
+    await until(() => childrenOf(pid).some((child) => readEnvironTag(child, box.tag.name) === null))
     const bare = childrenOf(pid)[0]!
     expect(findMembers({ tag: box.tag }).members.find((member) => member.pid === bare)?.why).toBe(`child of ${pid}`)
   })

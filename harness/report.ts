@@ -1,0 +1,140 @@
+/** The way from evidence to a report: map, redact, judge, write. Loaded at the first hang. */
+import { resolve } from 'node:path'
+import { buildRecord } from '../src/dump/build-record.ts'
+import { classify } from '../src/dump/classify.ts'
+import type { Frame, HangFacts, Verdict } from '../src/dump/facts.ts'
+import { Redactor } from '../src/dump/redact.ts'
+import { createMapper, type Mapper } from '../src/dump/source-map.ts'
+import { writeDump } from '../src/dump/write.ts'
+import type { RawFrame } from '../src/inspect/facts.ts'
+import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
+import { type Evidence, ownerOf } from './pool/evidence.ts'
+import type { Hang, Run } from './run.ts'
+import { testLine } from './test-line.ts'
+import { isUserScript } from './user-code.ts'
+
+/** @param n number of the dump within the run */
+export function makeHang(run: Run, evidence: Evidence, n: number): Hang {
+  const redactor = new Redactor(run.options.redact)
+  const facts = redactor.facts(factsOf(run, evidence))
+  const verdict = classify(facts)
+  const record = buildRecord(facts, verdict, { redact: run.options.redact, redacted: redactor.count })
+  const dir = resolve(run.root, run.options.dumpDir)
+  const name = facts.test?.join(' ') ?? facts.hook ?? facts.phase
+  const written = writeDump(dir, { file: facts.file.path, test: name, pid: facts.pid, n }, record)
+  const dump = 'error' in written ? null : { txt: run.relative(written.txt), json: run.relative(written.json) }
+  return {
+    evidence,
+    facts,
+    verdict,
+    dump,
+    dumpError: 'error' in written ? written.error : null,
+    error: hangError(facts, verdict, dump?.txt ?? null, run.root),
+    summary: {
+      class: verdict.class,
+      confidence: verdict.confidence,
+      diagnosis: verdict.diagnosis,
+      dump: dump?.txt ?? null,
+    },
+  }
+}
+
+function factsOf(run: Run, evidence: Evidence): HangFacts {
+  const { context, self } = evidence
+  const mapper = createMapper((path) => transformMap(context.project, path), run.root)
+  const frames = (raw: RawFrame[] | undefined): Frame[] => (raw ?? []).map((frame) => mapFrame(mapper, frame))
+  const task = blamed(run, evidence, frames(evidence.sync?.frames))
+  const file = evidence.file ?? context.files[0] ?? null
+  const line = task?.location?.line ?? (task && file ? testLine(file, task.name) : undefined) ?? 1
+  const suite = !task && evidence.hook && evidence.suite ? taskById(run.vitest, evidence.suite) : undefined
+  const chain = task ? titles(task) : suite ? titles(suite) : []
+  const crumb = evidence.crumb
+  return {
+    test: chain.length > 0 ? chain : null,
+    concurrent: evidence.concurrent
+      .filter((id) => id !== task?.id)
+      .map((id) => taskById(run.vitest, id))
+      .filter((t) => t !== undefined)
+      .map(titles),
+    file: { path: file ? run.relative(file) : context.project.name || 'vitest', line },
+    phase: evidence.phase,
+    hook: evidence.hook,
+    limitMs: evidence.limitMs,
+    waitedMs: evidence.waitedMs,
+    at: evidence.at,
+    pool: context.base,
+    pid: context.patient.pid,
+    worker: context.patient.options.number,
+    run: run.id,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    loop: evidence.loop,
+    sync: evidence.sync && {
+      frames: frames(evidence.sync.frames),
+      second: frames(evidence.sync.second),
+      microtasks: evidence.sync.microtasks,
+    },
+    crumb: crumb && {
+      call: crumb.call,
+      detail: crumb.detail,
+      sinceMs: Date.parse(evidence.at) - crumb.since,
+      frames: frames(crumb.frames),
+    },
+    stackError: evidence.stackError,
+    kernel: evidence.kernel,
+    awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
+    owner: ownerOf(evidence),
+    lost: evidence.lost && {
+      proven: evidence.lost.proven,
+      created: frames(evidence.lost.promise?.created),
+      awaited: frames(evidence.lost.promise?.awaited),
+      ...(evidence.lost.note && { note: evidence.lost.note }),
+    },
+    fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
+    resources: self?.resources ?? null,
+    processes: evidence.processes,
+    missing: [
+      ...evidence.missing,
+      ...(evidence.lost?.note ? [evidence.lost.note] : []),
+      ...(self?.async?.notes ?? []),
+      ...context.patient.notes,
+    ],
+    tookMs: evidence.tookMs,
+  }
+}
+
+/** With concurrent tests the state names several: the one whose code stands innermost in the test file is blamed. */
+function blamed(run: Run, evidence: Evidence, frames: Frame[]): Task | undefined {
+  if (evidence.test !== null) return taskById(run.vitest, evidence.test)
+  if (evidence.phase === 'hook' || evidence.concurrent.length === 0) return undefined
+  const tasks = evidence.concurrent.map((id) => taskById(run.vitest, id)).filter((t) => t !== undefined)
+  const file = evidence.file
+  const inner = frames.find((f) => file !== null && f.user && f.site.path === run.relative(file))
+  if (!inner || file === null) return tasks[0]
+  const placed = tasks
+    .map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 }))
+    .filter((p) => p.line > 0 && p.line <= inner.site.line)
+  const best = placed.sort((a, b) => b.line - a.line)[0]?.t ?? tasks[0]
+  if (best) {
+    evidence.concurrent = evidence.concurrent.filter((id) => id !== best.id)
+    evidence.test = best.id
+  }
+  return best
+}
+
+function mapFrame(mapper: Mapper, raw: RawFrame): Frame {
+  const frame = mapper.frame(raw)
+  return { ...frame, user: frame.user && raw.at !== null && isUserScript(raw.at.url) }
+}
+
+function hangError(facts: HangFacts, verdict: Verdict, dump: string | null, root: string): SerializedError {
+  const again = dump ? ` · dump ${dump}` : ''
+  const text = `${verdict.diagnosis}\nclass ${verdict.class} (${verdict.confidence})${again}`
+  const stack = verdict.stack
+    .filter((frame) => frame.user)
+    .map(
+      (frame) => `    at ${frame.fn} (${resolve(root, frame.site.path)}:${frame.site.line}:${frame.site.column ?? 1})`,
+    )
+  const at = stack.length > 0 ? stack : [`    at <anonymous> (${resolve(root, facts.file.path)}:${facts.file.line}:1)`]
+  return { name: 'HangError', message: text, stack: `HangError: ${text}\n${at.join('\n')}` }
+}
