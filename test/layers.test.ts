@@ -15,7 +15,8 @@ const floors: Record<string, Floor> = {
   'src/errors': { may: [] },
   'src/process': { may: ['src/errors'], types: ['src/inspect/facts.ts'] },
   'src/inspect': { may: ['src/process', 'src/errors'] },
-  'src/reap': { may: ['src/process', 'src/errors'] },
+  // What could not be ended is reported with the reason why it does not move.
+  'src/reap': { may: ['src/process', 'src/inspect', 'src/errors'] },
   'src/dump': { may: ['src/process', 'src/errors'], types: ['src/inspect'] },
   'src/index': { may: ['src/dump', 'src/inspect', 'src/process', 'src/reap', 'src/errors'] },
   // The plugin installs the reporter, which knows no more of the harness than types.

@@ -1,5 +1,6 @@
 import { type InspectorClient, pause, within } from './client.ts'
 import type { RawFrame, SyncStack } from './facts.ts'
+import { hottestStack } from './hot-stack.ts'
 import { MOST_LOCALS, readScope } from './locals.ts'
 
 /** How {@link captureSyncStack} looks. */
@@ -44,7 +45,8 @@ const MICROTASK_PROBE = `(() => {
 const GROUP = 'harrow'
 const EVALUATE_MS = 500
 const RESUME_MS = 500
-const MOST_TRIES = 10
+/** How long a thread is watched whose stops show nothing but Node's own functions. */
+const WATCH_MS = 60
 const MOST_FRAMES = 200
 
 interface CallFrame {
@@ -75,14 +77,8 @@ export async function captureSyncStack(
   try {
     await client.post('Debugger.enable')
     reachable = true
-    const stopped = await stops.pause(pauseMs)
-    if (stopped === undefined) return undefined
-    const telling = (frames: CallFrame[]) => frames.some((frame) => !/^$|^node:/.test(urlOf(frame, scripts)))
-    const first = telling(stopped) ? stopped : await pauseAgain(stops, telling, pauseMs)
-    if (first === undefined) {
-      // It runs on and does not stop any more: one sample is better than none.
-      return { stack: { frames: toFrames(stopped, scripts), second: [], microtasks: 'unknown' }, state: undefined }
-    }
+    const first = await stops.pause(pauseMs)
+    if (first === undefined) return undefined
     const frames = toFrames(first, scripts)
     // Sent together (the target takes them in this order and runs on after the last): over a socket each step that waits
     // for an answer takes up to 40 ms, the time of a delayed acknowledgement.
@@ -92,7 +88,10 @@ export async function captureSyncStack(
       addLocals(client, first, frames, options),
       stops.resume(),
     ])
-    await pause(sampleMs)
+    const telling = (url: string) => !/^$|^node:/.test(url)
+    // A loop of promise jobs, ticks or timers is mostly hit between two callbacks.
+    if (frames.some(({ at }) => at !== null && telling(at.url))) await pause(sampleMs)
+    else frames.unshift(...(await hottestStack(client, telling, WATCH_MS).catch(() => [])))
     const again = await stops.pause(pauseMs).catch(() => undefined)
     const microtasks = again === undefined ? 'unknown' : await readSlot(client, slot?.objectId)
     return { stack: { frames, second: again === undefined ? [] : toFrames(again, scripts), microtasks }, state }
@@ -148,25 +147,6 @@ function listenForStops(client: InspectorClient): Stops {
       stopResumed()
     },
   }
-}
-
-/**
- * A loop of `nextTick` or timers may be hit between two callbacks, with nothing but Node's own functions on the stack: a few
- * more tries. (`stepInto` with `node:` blackboxed does not help: V8 stops in Node's own scripts all the same.)
- */
-async function pauseAgain(
-  stops: Stops,
-  telling: (frames: CallFrame[]) => boolean,
-  boundMs: number,
-): Promise<CallFrame[] | undefined> {
-  const until = performance.now() + boundMs
-  let last: CallFrame[] | undefined
-  for (let tries = 0; tries < MOST_TRIES; tries++) {
-    await stops.resume()
-    last = await stops.pause(Math.max(until - performance.now(), 0))
-    if (last === undefined || telling(last)) return last
-  }
-  return last
 }
 
 function urlOf({ url, location }: CallFrame, scripts: Map<string, string>): string {
