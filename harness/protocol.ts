@@ -88,6 +88,8 @@ export interface WorkerConfig {
   /** At most so many dumps of overdue tests and hooks per worker. */
   maxDumps: number
   redact: string[]
+  /** Folder of Node's compile cache; null leaves it off. */
+  compileCache: string | null
 }
 
 export const WORKER_ENV = 'HARROW_WORKER'

@@ -131,11 +131,31 @@ export class Run {
     const number = ++this.#numbers
     const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
     const patient = new Patient(
-      { base, pool, run: this.id, number, record, trace, redact: this.options.redact },
+      {
+        base,
+        pool,
+        run: this.id,
+        number,
+        record,
+        trace,
+        redact: this.options.redact,
+        compileCache: this.#compileCache(pool),
+      },
       events,
     )
     this.#patients.add(patient)
     return patient
+  }
+
+  /**
+   * The folder of Node's compile cache for workers. Off where coverage counts positions that cached code lacks (as vitest
+   * has it for its own workers), and where the environment has decided already.
+   */
+  #compileCache(pool: PoolOptions): string | null {
+    const { coverage } = this.vitest.config
+    if (!this.options.compileCache || (coverage.enabled && coverage.provider !== 'istanbul')) return null
+    if (pool.env.NODE_COMPILE_CACHE || pool.env.NODE_DISABLE_COMPILE_CACHE) return null
+    return join(pool.project.vite.config.cacheDir, 'harrow-compile-cache')
   }
 
   /** Stops a worker the way vitest does, and ends what it left behind. */

@@ -26,6 +26,8 @@ export interface PatientOptions {
   record: string | null
   trace: boolean
   redact: string[]
+  /** Folder of the compile cache, null when it is off. */
+  compileCache: string | null
 }
 
 export interface PatientEvents {
@@ -74,6 +76,7 @@ export class Patient {
       trace: options.trace,
       maxDumps: 20,
       redact: options.redact,
+      compileCache: options.compileCache,
     }
     ;(env as NodeJS.ProcessEnv)[WORKER_ENV] = JSON.stringify(config)
   }

@@ -4,7 +4,7 @@
  * a setup file (DESIGN.md, "Why an entry and not a setup file").
  */
 import { readlinkSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import module, { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
 import { readCallSites } from '../../src/inspect/call-sites.ts'
@@ -28,6 +28,8 @@ const load = <T>(name: string): T => require(`./${name}${extension}`) as T
 export async function start(): Promise<void> {
   const config = JSON.parse(process.env[WORKER_ENV] ?? '{}') as WorkerConfig
   delete process.env[WORKER_ENV]
+  // Before vitest is loaded: its code, and that of packages, then comes from the cache. vitest flushes it at the end.
+  if (config.compileCache !== null) module.enableCompileCache?.(config.compileCache)
   // SIGUSR1 then opens the inspector on a free port instead of 9229.
   if (isMainThread) process.debugPort = 0
 

@@ -16,7 +16,10 @@ describe('options', () => {
   })
 
   test.each([
-    [{ hnag: {} }, /no option "hnag"\. Did you mean "hang"\? Valid options: hang, dumpDir, redact, header/],
+    [
+      { hnag: {} },
+      /no option "hnag"\. Did you mean "hang"\? Valid options: hang, dumpDir, redact, header, compileCache/,
+    ],
     [{ hang: { gracee: 1 } }, /no option "gracee"\. Did you mean "grace"\?.*grace, blocked, collect/],
     [{ hang: { grace: '1s' } }, /"hang\.grace" expects milliseconds from 0 to 2147483647, got "1s"/],
     [{ hang: { grace: -1 } }, /got -1/],
