@@ -31,7 +31,7 @@ const scratch = Buffer.alloc(HEADER + MAX)
  * A record, ready for one write at offset 0; the bytes are good until the next call. Written by hand because two
  * `JSON.stringify` per test were the larger half of what harrow cost a test (`npm run bench`, suite "long").
  */
-export function encodeRecord(state: WorkerState): Uint8Array {
+export function encodeRecord(state: WorkerState): { bytes: Uint8Array; length: number } {
   let text = textOf(state)
   if (text.length > MAX) {
     const small = { ...state, running: state.running.slice(0, 8), sections: state.sections.slice(0, 8) }
@@ -40,20 +40,45 @@ export function encodeRecord(state: WorkerState): Uint8Array {
     if (text.length > MAX) text = textOf({ ...small, crumb: null })
   }
   const length = scratch.write(text, HEADER, 'latin1')
-  scratch.write(length.toString(16).padStart(HEADER, '0'), 0, 'latin1')
-  return scratch.subarray(0, HEADER + length)
+  writeHex(length)
+  return { bytes: scratch, length: HEADER + length }
+}
+
+function writeHex(value: number): void {
+  for (let at = HEADER - 1, rest = value; at >= 0; at--, rest >>>= 4) {
+    const digit = rest & 15
+    scratch[at] = digit < 10 ? 48 + digit : 87 + digit
+  }
+}
+
+/** What stays the same from test to test, and what it was made from. */
+const head = {
+  phase: '',
+  file: null as string | null,
+  suite: null as string | null,
+  hook: null as string | null,
+  text: '',
+}
+
+function headOf({ phase, file, suite, hook }: WorkerState): string {
+  if (head.phase !== phase || head.file !== file || head.suite !== suite || head.hook !== hook) {
+    Object.assign(head, { phase, file, suite, hook })
+    head.text = `"phase":"${phase}","file":${quoted(file)},"suite":${quoted(suite)},"hook":${quoted(hook)}`
+  }
+  return head.text
 }
 
 function textOf(state: WorkerState): string {
   let running = ''
-  for (const { id, start } of state.running)
+  for (const { id, start } of state.running) {
     running += `${running && ','}{"id":${quoted(id)},"start":${Math.round(start)}}`
+  }
   let sections = ''
   for (const { test, hook, start, timeout } of state.sections) {
     sections += `${sections && ','}{"test":${quoted(test)},"hook":${quoted(hook)},"start":${Math.round(start)},"timeout":${finite(timeout)}}`
   }
   const crumb = state.crumb === null ? 'null' : ascii(stringify(state.crumb))
-  return `{"seq":${state.seq},"at":${Math.round(state.at)},"phase":"${state.phase}","file":${quoted(state.file)},"suite":${quoted(state.suite)},"hook":${quoted(state.hook)},"running":[${running}],"sections":[${sections}],"crumb":${crumb}${state.sigusr1 ? ',"sigusr1":true' : ''}}`
+  return `{"seq":${state.seq},"at":${Math.round(state.at)},${headOf(state)},"running":[${running}],"sections":[${sections}],"crumb":${crumb}${state.sigusr1 ? ',"sigusr1":true' : ''}}`
 }
 
 /** JSON knows no infinity; no limit is 0, as in vitest. */

@@ -56,7 +56,8 @@ export async function start(): Promise<void> {
     changed(state) {
       if (fd === null) return
       try {
-        writeAt(fd, encodeRecord(state), 0, undefined, 0)
+        const { bytes, length } = encodeRecord(state)
+        writeAt(fd, bytes, 0, length, 0)
       } catch {
         // A test closed the descriptor or the disk is full: the record goes stale, pings still work.
       }

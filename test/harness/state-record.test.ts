@@ -13,6 +13,11 @@ afterEach(() => {
   rmSync(dir, { recursive: true })
 })
 
+function put(fd: number, value: WorkerState): void {
+  const { bytes, length } = encodeRecord(value)
+  writeSync(fd, bytes, 0, length, 0)
+}
+
 const state = (over: Partial<WorkerState> = {}): WorkerState => ({
   seq: 1,
   at: 2,
@@ -29,8 +34,8 @@ const state = (over: Partial<WorkerState> = {}): WorkerState => ({
 test('what was written last is read, also when it is shorter than what stood there', () => {
   const path = join(dir, 'a')
   const fd = openRecord(path)
-  writeSync(fd, encodeRecord(state({ file: 'x'.repeat(2000) })), 0, undefined, 0)
-  writeSync(fd, encodeRecord(state()), 0, undefined, 0)
+  put(fd, state({ file: 'x'.repeat(2000) }))
+  put(fd, state())
   expect(readRecord(path)).toEqual(state())
   closeRecord(fd)
 })
@@ -58,7 +63,7 @@ test('a record with very many concurrent tests is cut, not lost', () => {
   const running = Array.from({ length: 500 }, (_, i) => ({ id: `id_${i}`, start: i }))
   const path = join(dir, 'a')
   const fd = openRecord(path)
-  writeSync(fd, encodeRecord(state({ running })), 0, undefined, 0)
+  put(fd, state({ running }))
   expect(readRecord(path)?.running.length).toBeGreaterThan(0)
   closeRecord(fd)
 })
@@ -79,7 +84,7 @@ test('everything in a state comes back as it was', () => {
   })
   const path = join(dir, 'a')
   const fd = openRecord(path)
-  writeSync(fd, encodeRecord(full), 0, undefined, 0)
+  put(fd, full)
   expect(readRecord(path)).toEqual(full)
   closeRecord(fd)
 })
@@ -88,7 +93,7 @@ test('a breadcrumb that is larger than the record is left out, the rest stays', 
   const path = join(dir, 'a')
   const fd = openRecord(path)
   const crumb = { call: 'x', detail: 'y'.repeat(20_000), since: 1, frames: [] }
-  writeSync(fd, encodeRecord(state({ crumb })), 0, undefined, 0)
+  put(fd, state({ crumb }))
   expect(readRecord(path)).toEqual(state())
   closeRecord(fd)
 })
