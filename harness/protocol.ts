@@ -72,7 +72,7 @@ export type FromWorker =
   /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
   | { [MARK]: 'timeout'; section: Section; state: WorkerState; report: SelfReport }
   | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
-  /** Trace mode: what runs waits for a promise that was collected while pending. */
+  /** Trace mode: what runs waits for a promise that was collected while pending; an empty list when no such was found. */
   | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean }
 
 /** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
@@ -83,8 +83,8 @@ export interface WorkerConfig {
   vitest: string
   /** Path of the state record; null when it could not be made. */
   record: string | null
-  /** True: trace promises, tell the first lost one. */
-  trace: boolean
+  /** Trace promises and tell the first lost one, or after so many milliseconds that there is none; null: do not trace. */
+  traceMs: number | null
   /** At most so many dumps of overdue tests and hooks per worker. */
   maxDumps: number
   redact: string[]

@@ -10,7 +10,7 @@ import type { RawFrame } from '../src/inspect/facts.ts'
 import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
 import { type Evidence, ownerOf } from './pool/evidence.ts'
 import type { Hang, Run } from './run.ts'
-import { testLine } from './test-line.ts'
+import { testSource } from './test-source.ts'
 import { isUserScript } from './user-code.ts'
 
 /** @param n number of the dump within the run */
@@ -45,7 +45,8 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
   const frames = (raw: RawFrame[] | undefined): Frame[] => (raw ?? []).map((frame) => mapFrame(mapper, frame))
   const task = blamed(run, evidence, frames(evidence.sync?.frames))
   const file = evidence.file ?? context.files[0] ?? null
-  const line = task?.location?.line ?? (task && file ? testLine(file, task.name) : undefined) ?? 1
+  const source = task && file ? testSource(file, task.name) : undefined
+  const line = task?.location?.line ?? source?.line ?? 1
   const suite = !task && evidence.hook && evidence.suite ? taskById(run.vitest, evidence.suite) : undefined
   const chain = task ? titles(task) : suite ? titles(suite) : []
   const crumb = evidence.crumb
@@ -58,6 +59,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
       .map(titles),
     file: { path: file ? run.relative(file) : context.project.name || 'vitest', line },
     phase: evidence.phase,
+    ...(source?.body && { body: source.body }),
     hook: evidence.hook,
     limitMs: evidence.limitMs,
     waitedMs: evidence.waitedMs,
@@ -112,7 +114,7 @@ function blamed(run: Run, evidence: Evidence, frames: Frame[]): Task | undefined
   const inner = frames.find((f) => file !== null && f.user && f.site.path === run.relative(file))
   if (!inner || file === null) return tasks[0]
   const placed = tasks
-    .map((t) => ({ t, line: t.location?.line ?? testLine(file, t.name) ?? 0 }))
+    .map((t) => ({ t, line: t.location?.line ?? testSource(file, t.name)?.line ?? 0 }))
     .filter((p) => p.line > 0 && p.line <= inner.site.line)
   const best = placed.sort((a, b) => b.line - a.line)[0]?.t ?? tasks[0]
   if (best) {

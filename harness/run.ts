@@ -127,7 +127,7 @@ export class Run {
 
   // ---- workers
 
-  patient(base: StockPool, pool: PoolOptions, trace: boolean, events: PatientEvents): Patient {
+  patient(base: StockPool, pool: PoolOptions, traceMs: number | null, events: PatientEvents): Patient {
     const number = ++this.#numbers
     const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
     const patient = new Patient(
@@ -137,7 +137,7 @@ export class Run {
         run: this.id,
         number,
         record,
-        trace,
+        traceMs,
         redact: this.options.redact,
         compileCache: this.#compileCache(pool),
       },
@@ -315,7 +315,7 @@ export class Run {
   #tellInterrupted(): void {
     const now = performance.timeOrigin + performance.now()
     for (const patient of this.#patients) {
-      const state = patient.dead || patient.options.trace ? undefined : patient.newestState()
+      const state = patient.dead || patient.options.traceMs !== null ? undefined : patient.newestState()
       if (!state?.file) continue
       const file = this.relative(state.file)
       const tests = state.running.map((r) => ({ task: taskById(this.vitest, r.id), since: r.start }))

@@ -7,10 +7,11 @@ import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/
 import { explainStuck } from '../../src/inspect/kernel-wait.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import { descendants, processFacts } from '../../src/process/tree.ts'
-import type { StockPool, TestProject } from '../compat.ts'
+import { type StockPool, type TestProject, taskById } from '../compat.ts'
 import type { FinishedTest, FromWorker, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
 import type { Run } from '../run.ts'
+import { testSource } from '../test-source.ts'
 import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import { quietInspector } from './chatter.ts'
@@ -161,13 +162,18 @@ export function evidenceOfTimeout(context: Context, message: FromWorker & { [MAR
   }
 }
 
-/** The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. */
+/**
+ * The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. A second run with
+ * promises traced may then prove the loss; not for a test function that is not async, which awaits nothing itself.
+ */
 export function isAbsent(evidence: Evidence): boolean {
   const suspended = evidence.self?.async?.suspended
   if (evidence.loop !== 'idle' || !suspended) return false
   if (evidence.phase === 'start' || evidence.phase === 'after-tests') return false
   const owner = ownerOf(evidence)
-  return owner !== null && !suspended.some((f) => f.user && f.owner === owner)
+  if (owner === null || suspended.some((f) => f.user && f.owner === owner)) return false
+  const task = evidence.test === null ? undefined : taskById(evidence.context.project.vitest, evidence.test)
+  return evidence.phase !== 'test' || !task || testSource(task.file.filepath, task.name)?.body !== 'plain'
 }
 
 /** The label that marks what hangs in the await graph. */

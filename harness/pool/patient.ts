@@ -24,7 +24,8 @@ export interface PatientOptions {
   number: number
   /** Path for the state record, null when there is no folder for it. */
   record: string | null
-  trace: boolean
+  /** See `WorkerConfig`. */
+  traceMs: number | null
   redact: string[]
   /** Folder of the compile cache, null when it is off. */
   compileCache: string | null
@@ -73,7 +74,7 @@ export class Patient {
       entry: pathToFileURL(made.stockEntry).href,
       vitest: new URL('index.js', pathToFileURL(`${pool.distPath}/`)).href,
       record,
-      trace: options.trace,
+      traceMs: options.traceMs,
       maxDumps: 20,
       redact: options.redact,
       compileCache: options.compileCache,

@@ -18,7 +18,7 @@ export interface TraceRequest {
   rpc: MainRpc
   startMessage: object
   runMessage: { context?: RunContext }
-  patient(events: PatientEvents): Patient
+  patient(traceMs: number, events: PatientEvents): Patient
   retire(patient: Patient): Promise<void>
   files(path: string): FileTask[]
 }
@@ -41,9 +41,11 @@ const SILENT = new Set([
 ])
 
 /** A collection that hung for a minute needs no minute to hang again. */
-const COLLECT_MS = 15_000
-/** Tracing and looking take their time on a busy machine; when there is something to tell, it is told at once. */
-const TRACE_MS = 10_000
+const COLLECT_MS = 6000
+/** Tracing slows the test down, and a look takes its time; when there is something to tell, it is told at once. */
+const LOOK_MS = 3000
+/** For the start of the worker and a busy machine. */
+const SLOW_MS = 10_000
 
 export async function traceLost(request: TraceRequest): Promise<NonNullable<Evidence['lost']>> {
   const { evidence, limits, rpc } = request
@@ -65,7 +67,8 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     started = () => resolve(true)
   })
 
-  const patient = request.patient({
+  const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + LOOK_MS
+  const patient = request.patient(traceMs, {
     message: (message) => {
       if (isRpcRequest(message)) return void serve(patient, rpc, message)
       const type = (message as { type?: string } | null)?.type
@@ -78,7 +81,7 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     error: (error) => ended(`the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
     exit: (code, signal) => ended(`the traced worker exited (${signal ?? code})`),
   })
-  const bound = evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs + TRACE_MS
+  const bound = traceMs + SLOW_MS
   try {
     await patient.start()
     patient.send(request.startMessage)
@@ -87,6 +90,7 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     patient.send({ ...request.runMessage, context: { ...context, files } })
     const result = (await settled(outcome, bound)) ?? 'no promise of it was lost when it ran alone'
     if (typeof result === 'string') return none(`traced again: ${result}`)
+    if (result.lost.length === 0) return none('traced again: no promise of it was lost when it ran alone')
     return { proven: result.body, promise: result.lost[0] ?? null }
   } finally {
     await patient.kill()

@@ -67,7 +67,7 @@ export class SupervisedWorker implements PoolWorker {
     this.#limits = limits
     this.#rpc = mainRpc(options.project, this.cacheFs)
     this.#emitter.setMaxListeners(0)
-    this.#patient = this.#makePatient(false)
+    this.#patient = this.#makePatient()
   }
 
   // ---- what vitest calls
@@ -120,8 +120,8 @@ export class SupervisedWorker implements PoolWorker {
 
   // ---- the worker's side
 
-  #makePatient(trace: boolean): Patient {
-    return this.#run.patient(this.#base, this.#options, trace, {
+  #makePatient(): Patient {
+    return this.#run.patient(this.#base, this.#options, null, {
       message: (message) => this.#fromVitest(message),
       report: (message) => this.#fromTracker(message),
       error: (error) => this.#emit('error', error),
@@ -307,7 +307,7 @@ export class SupervisedWorker implements PoolWorker {
   async #rerun(filter: RestFilter): Promise<void> {
     this.#filter = filter
     filter.reply = (message) => this.#patient.send(message)
-    this.#patient = this.#makePatient(false)
+    this.#patient = this.#makePatient()
     await this.#patient.start()
     this.#watch('start')
     const started = filter.whenStarted()
@@ -326,7 +326,7 @@ export class SupervisedWorker implements PoolWorker {
       rpc: this.#rpc,
       startMessage: this.#startMessage!,
       runMessage: this.#runMessage!,
-      patient: (events) => this.#run.patient(this.#base, this.#options, true, events),
+      patient: (traceMs, events) => this.#run.patient(this.#base, this.#options, traceMs, events),
       retire: (patient) => this.#run.retire(patient),
       files: (path): FileTask[] => fileTasks(this.#options.project, path),
     })

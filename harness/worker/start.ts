@@ -63,7 +63,7 @@ export async function start(): Promise<void> {
       }
     },
     overdue(section, owner) {
-      if (config.trace) return 'hold'
+      if (config.traceMs !== null) return 'hold'
       if (dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return undefined
       dumps++
       const state = structuredClone(tracker.state)
@@ -73,7 +73,7 @@ export async function start(): Promise<void> {
       tracker.to(phase, hook)
       return undefined
     },
-    ...(config.trace && { body: (owner, promise) => trace?.watch(owner, promise) }),
+    ...(config.traceMs !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
 
   installBreadcrumbs({
@@ -95,7 +95,7 @@ export async function start(): Promise<void> {
     })
   }
 
-  const trace = config.trace ? startTrace(notes) : undefined
+  const trace = config.traceMs === null ? undefined : startTrace(config.traceMs, notes)
 
   const vitest = (await import(config.vitest)) as VitestModule
   vi = vitest.vi
@@ -172,9 +172,9 @@ function kernelThread(): number | null {
   }
 }
 
-function startTrace(notes: string[]): Trace | undefined {
+function startTrace(traceMs: number, notes: string[]): Trace | undefined {
   try {
-    return load<typeof import('./trace.ts')>('trace').startTrace(send)
+    return load<typeof import('./trace.ts')>('trace').startTrace(send, traceMs)
   } catch (error) {
     notes.push(`no promise trace: ${error instanceof Error ? error.message : String(error)}`)
     return undefined

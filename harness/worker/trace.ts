@@ -20,20 +20,23 @@ export interface Trace {
   stop(): void
 }
 
-export function startTrace(send: (message: FromWorker) => void): Trace {
+/** @param traceMs give up so long after the last body has begun */
+export function startTrace(send: (message: FromWorker) => void, traceMs: number): Trace {
   const trace = startPromiseTrace({ isUser: isUserScript })
   let timer: NodeJS.Timeout | undefined
   let lastSnapshot = 0
   let told = false
+  let until = 0
 
   async function look(owner: string): Promise<void> {
     await trace.settle(500)
     const lost = trace.check()
-    if (told || lost.length === 0) return
-    if (!trace.bodyLost() && !absent(owner, trace)) return
+    if (told) return
+    const found = lost.length > 0 && (trace.bodyLost() || absent(owner, trace))
+    if (!found && now() < until) return
     told = true
     trace.stop()
-    send({ [MARK]: 'lost', lost, body: true })
+    send({ [MARK]: 'lost', lost: found ? lost : [], body: found })
   }
 
   /**
@@ -62,6 +65,7 @@ export function startTrace(send: (message: FromWorker) => void): Trace {
   return {
     watch(owner, promise) {
       let pending = true
+      until = now() + traceMs
       const ended = (): void => {
         pending = false
       }

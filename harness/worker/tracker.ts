@@ -49,7 +49,7 @@ export interface TrackerEvents {
    * @returns `hold`: the limit is not to be enforced (trace mode, where the main process sets the bound)
    */
   overdue(section: Section, owner: string | null): 'hold' | undefined
-  /** A test body or hook starts (trace mode watches its promise). */
+  /** A test, a hook of a suite or a collection starts (trace mode watches its promise). */
   body?(owner: string, promise: Promise<unknown>): void
 }
 
@@ -223,7 +223,11 @@ export class Tracker {
     if (name === 'run.test') {
       const id = attribute('vitest.test.id')
       if (id === null) return run(body)
-      return run(() => harrowOwner(testOwner(id), () => this.#test(id, body)))
+      return run(() => {
+        const promise = harrowOwner(testOwner(id), () => this.#test(id, body))
+        this.#events.body?.(testOwner(id), promise)
+        return promise
+      })
     }
     const suiteHook = SUITE_HOOKS[name]
     if (suiteHook) {
@@ -285,9 +289,7 @@ export class Tracker {
     // A bounded test makes its section, and with it this record, synchronously below.
     if (!((test.timeout ?? 0) > 0) || test.timeout === Number.POSITIVE_INFINITY) this.#change()
     try {
-      const result = run()
-      if (this.#events.body && isThenable(result)) this.#events.body(testOwner(test.id), result as Promise<unknown>)
-      return result
+      return run()
     } finally {
       this.#entering = null
     }

@@ -7,6 +7,8 @@ import { oneLine, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
 
 const NAME = 'lost-promise'
+/** Where a test or a hook waits; a file that never finishes loading has a class of its own. */
+const PHASES = new Set(['test', 'hook', 'teardown'])
 const OTHER = 'await-never-settles-with-live-resource'
 
 /**
@@ -16,9 +18,12 @@ const OTHER = 'await-never-settles-with-live-resource'
 export const lostPromise: HangClass = {
   name: NAME,
   judge(facts) {
-    if (facts.loop !== 'idle' || (facts.phase !== 'test' && facts.phase !== 'hook')) return undefined
+    if (facts.loop !== 'idle' || !PHASES.has(facts.phase)) return undefined
     if (facts.awaits === null) return facts.lost?.proven === true ? absent(facts) : undefined
-    if (facts.owner !== null && ownFrames(facts).length === 0) return absent(facts)
+    if (facts.owner !== null && ownFrames(facts).length === 0) {
+      // A function that is not async has no suspended state: its absence proves nothing.
+      return facts.body === 'plain' && facts.lost?.proven !== true ? undefined : absent(facts)
+    }
     const leaf = leavesOf(facts)[0]
     return leaf !== undefined && leaf.below.length === 0 && leaf.heldBy.every(isVariable)
       ? unheld(facts, leaf)

@@ -1,5 +1,5 @@
 import { leavesOf } from '../chains.ts'
-import type { HangClass } from '../facts.ts'
+import type { HangClass, HangFacts, Verdict } from '../facts.ts'
 import { seconds, subject } from '../words.ts'
 import { circumstances, siteOf, userStack } from './common.ts'
 
@@ -8,6 +8,7 @@ export const unknown: HangClass = {
   name: 'unknown',
   judge(facts) {
     const leaf = leavesOf(facts)[0]
+    if (leaf === undefined && facts.body === 'plain' && facts.loop === 'idle') return bare(facts)
     const blind = facts.awaits === null ? ', and its heap was not read' : ''
     return {
       class: 'unknown',
@@ -26,4 +27,26 @@ export const unknown: HangClass = {
       stack: userStack(leaf?.chain ?? []),
     }
   },
+}
+
+/**
+ * A test function that is not async suspends nowhere: what it returned is pending, and no line of it can be named. The
+ * mark that stands above it in the await graph may still say who holds the promise.
+ */
+function bare(facts: HangFacts): Verdict {
+  const held = (facts.awaits ?? [])
+    .filter((one) => !one.user && one.owner === facts.owner)
+    .flatMap((one) => one.heldBy)
+    .find((one) => !/^(Timeout|TaskDeadline)$/.test(one.owner))
+  const where = held === undefined ? '' : ` It waits in ${held.path}.`
+  return {
+    class: 'unknown',
+    confidence: 'guess',
+    diagnosis: `${subject(facts)} returned a promise that has not settled after ${seconds(facts.waitedMs, 1)}; its function is not async, so no line of it is suspended anywhere.${where}`,
+    culprit: facts.file,
+    evidence: circumstances(facts),
+    hint: 'make the test function async and await the promise: then the line can be named',
+    alsoConsidered: ['await-never-settles-with-live-resource', 'lost-promise'],
+    stack: [],
+  }
 }
