@@ -114,6 +114,9 @@ async function wrapPool(
   if (pool !== 'forks' && pool !== 'threads') {
     return `pool "${pool}"${where} is not supervised (forks and threads are): a blocked loop there still hangs the run`
   }
+  if (vitest.config.inspector?.enabled) {
+    return 'a debugger is in use (--inspect): nothing is supervised, a test may stand at a breakpoint for as long as it likes'
+  }
   const missing = await checkCompat(vitest)
   if (missing)
     return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`

@@ -60,6 +60,11 @@ export class Run {
   readonly record: RunRecord
   /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
   cancelled = false
+  #cancel: () => void = () => {}
+  /** Settles when vitest begins to cancel. */
+  readonly whenCancelled = new Promise<void>((resolve) => {
+    this.#cancel = resolve
+  })
 
   readonly #listeners = new Set<RunListener>()
   readonly #patients = new Set<Patient>()
@@ -81,6 +86,7 @@ export class Run {
     process.once('exit', this.#onExit)
     vitest.onCancel(() => {
       this.cancelled = true
+      this.#cancel()
     })
     vitest.onClose(() => this.close())
   }

@@ -20,6 +20,8 @@ export interface TraceRequest {
   runMessage: { context?: RunContext }
   patient(traceMs: number, events: PatientEvents): Patient
   retire(patient: Patient): Promise<void>
+  /** Settles when the run is cancelled: nobody waits for the answer any more. */
+  cancelled: Promise<void>
   files(path: string): FileTask[]
 }
 
@@ -67,6 +69,7 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     started = () => resolve(true)
   })
 
+  request.cancelled.then(() => ended('the run was cancelled'))
   const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + LOOK_MS
   const patient = request.patient(traceMs, {
     message: (message) => {

@@ -234,6 +234,22 @@ export class RestFilter {
     return [id, { ...result, state, ...(errors.length > 0 && { errors }) }, { ...task.meta, ...meta }]
   }
 
+  /** Nothing of the rest could be run. */
+  async giveUp(rpc: MainRpc, note: string): Promise<void> {
+    this.started()
+    const tasks = [...this.#rerun].map((id) => this.#task(id)).filter((t) => t !== undefined)
+    await rpc.onTaskUpdate(
+      tasks.map((task): TaskPack => [task.id, { state: 'skip', note }, task.meta]),
+      tasks.map((task): TaskEvent => [task.id, 'test-finished', undefined]),
+    )
+    for (const path of this.#paths) {
+      for (const file of fileTasks(this.#project, path)) {
+        const pack: TaskPack = [file.id, { ...file.result, state: 'fail' }, file.meta]
+        await rpc.onTaskUpdate([pack], [[file.id, 'suite-finished', undefined]])
+      }
+    }
+  }
+
   /** After the re-run: files that were cut off before are failed files. */
   async finished(rpc: MainRpc): Promise<void> {
     for (const path of this.#paths) {

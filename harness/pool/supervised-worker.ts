@@ -52,6 +52,8 @@ export class SupervisedWorker implements PoolWorker {
   #silentMs = 0
   /** A hang is being dealt with: ticks pause. */
   #busy = false
+  /** A request runs: vitest waits for `testfileFinished`. */
+  #running = false
   /** Work that must be done before vitest hears that the file is finished. */
   #pending: Promise<unknown>[] = []
   #absent: Evidence[] = []
@@ -100,6 +102,7 @@ export class SupervisedWorker implements PoolWorker {
         this.#runMessage = m
         this.#hangsInFile = 0
         this.#absent = []
+        this.#running = true
         this.#patient.file = this.#files().at(-1) ?? null
         this.#watch('run')
       } else if (m.type === 'stop') {
@@ -121,12 +124,15 @@ export class SupervisedWorker implements PoolWorker {
   // ---- the worker's side
 
   #makePatient(): Patient {
-    return this.#run.patient(this.#base, this.#options, null, {
-      message: (message) => this.#fromVitest(message),
-      report: (message) => this.#fromTracker(message),
-      error: (error) => this.#emit('error', error),
-      exit: (code, signal) => this.#exited(code, signal),
+    // What a worker said before it was ended may still arrive after we have spoken for it.
+    const heard = (): boolean => patient === this.#patient && !patient.ending
+    const patient: Patient = this.#run.patient(this.#base, this.#options, null, {
+      message: (message) => heard() && this.#fromVitest(message),
+      report: (message) => heard() && this.#fromTracker(message),
+      error: (error) => heard() && this.#emit('error', error),
+      exit: (code, signal) => heard() && this.#exited(code, signal),
     })
+    return patient
   }
 
   #emit(event: string, ...args: unknown[]): void {
@@ -141,8 +147,10 @@ export class SupervisedWorker implements PoolWorker {
       return
     }
     if (m.type === 'started' || m.type === 'stopped' || m.type === 'testfileFinished') this.#unwatch()
-    if (m.type === 'testfileFinished') void this.#fileFinished(message)
-    else if (m.type === 'started' && this.#filter) this.#filter.started()
+    if (m.type === 'testfileFinished') {
+      this.#running = false
+      void this.#fileFinished(message)
+    } else if (m.type === 'started' && this.#filter) this.#filter.started()
     else this.#emit('message', message)
   }
 
@@ -160,6 +168,8 @@ export class SupervisedWorker implements PoolWorker {
 
   #exited(code: number | null, signal: string | null): void {
     this.#unwatch()
+    this.#running = false
+    this.#filter?.started()
     this.#run.workerDied(this.#patient, this.#files(), code, signal)
     this.#emit('exit', code, signal)
   }
@@ -250,7 +260,9 @@ export class SupervisedWorker implements PoolWorker {
     try {
       const { collectEvidence, isAbsent } = await loadEvidence()
       const evidence = await collectEvidence(this.#context(), stage, overdue)
-      if (evidence === 'recovered' || patient !== this.#patient || patient.dead) return
+      if (evidence === 'recovered' || patient !== this.#patient || patient.dead || patient.stopping) return
+      // It came to its end while we looked.
+      if (stage === 'run' && !this.#running) return
       this.#unwatch()
       const children = patient.children()
       if (!(await patient.kill())) {
@@ -258,6 +270,7 @@ export class SupervisedWorker implements PoolWorker {
         if (!(await patient.kill())) this.#run.abandoned(patient)
       }
       await this.#run.endChildren(patient, children)
+      if (patient.dead) await this.#run.retire(patient)
       let hang: Hang
       if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun' && stage === 'run')
         hang = await this.#traced(evidence)
@@ -273,6 +286,7 @@ export class SupervisedWorker implements PoolWorker {
   }
 
   async #goOn(stage: Stage, hang: Hang): Promise<void> {
+    if (stage === 'start' && this.#filter) return this.#giveUpRest(this.#filter)
     if (stage === 'start') {
       return this.#emit('message', { __vitest_worker_response__: true, type: 'started', error: hang.error })
     }
@@ -296,16 +310,27 @@ export class SupervisedWorker implements PoolWorker {
     })
     await Promise.all(this.#pending.splice(0))
     for (const evidence of this.#absent.splice(0)) await this.#traced(evidence)
-    if (!rest) {
-      await this.#filter?.finished(this.#rpc)
-      this.#filter = undefined
-      return this.#emit('message', { __vitest_worker_response__: true, type: 'testfileFinished' })
-    }
-    await this.#rerun(rest)
+    if (rest) return this.#rerun(rest)
+    await this.#filter?.finished(this.#rpc)
+    this.#finishRequest()
+  }
+
+  #finishRequest(): void {
+    this.#filter = undefined
+    this.#running = false
+    this.#emit('message', { __vitest_worker_response__: true, type: 'testfileFinished' })
+  }
+
+  /** The worker for the rest of a file did not start: the rest is skipped, with a note. */
+  async #giveUpRest(filter: RestFilter): Promise<void> {
+    await filter.giveUp(this.#rpc, 'not run: the worker for the rest of the file did not start')
+    this.#finishRequest()
   }
 
   async #rerun(filter: RestFilter): Promise<void> {
     this.#filter = filter
+    // From here on this worker is watched like any other.
+    this.#busy = false
     filter.reply = (message) => this.#patient.send(message)
     this.#patient = this.#makePatient()
     await this.#patient.start()
@@ -313,12 +338,15 @@ export class SupervisedWorker implements PoolWorker {
     const started = filter.whenStarted()
     this.#patient.send(this.#startMessage)
     await started
+    if (filter !== this.#filter || this.#patient.dead || this.#patient.ending) return
+    this.#patient.file = filter.files.at(-1)?.filepath ?? null
     this.#watch('run')
     this.#patient.send({ ...this.#runMessage, context: { ...this.#runMessage!.context, files: filter.files } })
   }
 
   /** Runs the test once more alone with promises traced, then reports. */
   async #traced(evidence: Evidence): Promise<Hang> {
+    if (this.#run.cancelled) return this.#run.report(evidence)
     const { traceLost } = await loadShadowRun()
     const lost = await traceLost({
       evidence,
@@ -328,6 +356,7 @@ export class SupervisedWorker implements PoolWorker {
       runMessage: this.#runMessage!,
       patient: (traceMs, events) => this.#run.patient(this.#base, this.#options, traceMs, events),
       retire: (patient) => this.#run.retire(patient),
+      cancelled: this.#run.whenCancelled,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),
     })
     return this.#run.report({ ...evidence, lost })
