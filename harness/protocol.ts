@@ -70,7 +70,7 @@ export type FromWorker =
   | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }
   | { [MARK]: 'pong'; n: number; state: WorkerState }
   /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
-  | { [MARK]: 'timeout'; section: Section; state: WorkerState; report: SelfReport }
+  | { [MARK]: 'timeout'; section: Section; waitedMs: number; state: WorkerState; report: SelfReport }
   | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
   /** Trace mode: what runs waits for a promise that was collected while pending; an empty list when no such was found. */
   | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean }

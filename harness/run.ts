@@ -3,13 +3,13 @@
  * One per resolved vitest config; it lives in the main process.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join, relative } from 'node:path'
 import type { HangFacts, Verdict } from '../src/dump/facts.ts'
 import { type OrphanEntry, RunRecord } from '../src/dump/run-record.ts'
-import { isRunning, type ProcessIdentity } from '../src/process/identity.ts'
+import { identify, isRunning, type ProcessIdentity } from '../src/process/identity.ts'
 import { readEnvironTag } from '../src/process/procfs.ts'
 import { type PoolOptions, type SerializedError, type StockPool, taskById, titles, type Vitest } from './compat.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -120,7 +120,9 @@ export class Run {
 
   #makeTemp(): string | null {
     try {
-      return mkdtempSync(join(tmpdir(), `harrow-${this.id}-`))
+      const folder = mkdtempSync(join(tmpdir(), `harrow-${this.id}-`))
+      writeFileSync(join(folder, OWNER_FILE), JSON.stringify(identify(process.pid) ?? null), { mode: 0o600 })
+      return folder
     } catch (error) {
       queueMicrotask(() =>
         this.note(
@@ -259,6 +261,8 @@ export class Run {
     const hang = makeHang(this, evidence, n)
     const { facts, verdict } = hang
     this.hangs.push(hang)
+    // A hang at the stop of a worker comes after vitest has counted its failures.
+    if (evidence.ended) process.exitCode ||= 1
     this.record.addHang({
       file: facts.file.path,
       test: facts.test,
@@ -315,6 +319,7 @@ export class Run {
     this.#closed = true
     this.writeRecord()
     if (this.#temp !== null) rmSync(this.#temp, { recursive: true, force: true })
+    removeStale()
   }
 
   /** Ctrl-C on a suite that hangs is how most people end one: say at least what was running. */
@@ -347,6 +352,33 @@ export class Run {
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.
     if (this.#abandoned.length > 0) process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+const OWNER_FILE = 'owner.json'
+
+/** Folders of runs that could not clean up, because a signal ended them; only those whose process is provably gone. */
+function removeStale(): void {
+  try {
+    for (const name of readdirSync(tmpdir())) {
+      if (!/^harrow-[0-9a-f]{8}-/.test(name)) continue
+      const folder = join(tmpdir(), name)
+      const owner = readOwnerFile(join(folder, OWNER_FILE))
+      if (owner && !isRunning(owner)) rmSync(folder, { recursive: true, force: true })
+    }
+  } catch {
+    // Another run was faster, or it is not ours to remove.
+  }
+}
+
+function readOwnerFile(path: string): ProcessIdentity | undefined {
+  try {
+    const owner = JSON.parse(readFileSync(path, 'utf8')) as Partial<ProcessIdentity> | null
+    const { bootId, pid, start } = owner ?? {}
+    const whole = typeof bootId === 'string' && Number.isInteger(pid) && typeof start === 'number'
+    return whole ? (owner as ProcessIdentity) : undefined
+  } catch {
+    return undefined
   }
 }
 

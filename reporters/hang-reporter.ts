@@ -64,6 +64,7 @@ export class HangReporter implements RunListener {
 
   async hang(hang: Hang): Promise<void> {
     const { renderHangBlock } = await import('../src/dump/render.ts')
+    const { reproduceHang } = await import('../src/dump/reproduce.ts')
     const { facts, verdict } = hang
     const source = verdict.stack.find(
       (f) => f.site.path === verdict.culprit?.path && f.site.line === verdict.culprit?.line,
@@ -81,6 +82,7 @@ export class HangReporter implements RunListener {
       culprit: verdict.culprit,
       source,
       hint: verdict.hint,
+      again: reproduceHang(facts),
       dump: hang.dump?.txt,
       dumpError: hang.dumpError ?? undefined,
       columns: this.#output().columns,

@@ -152,8 +152,7 @@ export function evidenceOfTimeout(context: Context, message: FromWorker & { [MAR
     ...blank(context, 'run', state, section),
     loop: 'idle',
     limitMs: section.timeout,
-    // The dump began when the limit passed.
-    waitedMs: Math.max(section.timeout, epoch() - report.tookMs - section.start),
+    waitedMs: Math.max(section.timeout, message.waitedMs),
     self: report,
     missing: [...report.notes],
     processes: processTree(context.patient),

@@ -11,7 +11,7 @@ import { readCallSites } from '../../src/inspect/call-sites.ts'
 import type { FakeTimerFact, FromWorker, Section, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
 import { isOurs, MARK, WORKER_ENV } from '../protocol.ts'
 import { encodeRecord, openRecord } from '../state-record.ts'
-import { onMessage, post, processId, thread, writeAt } from './globals.ts'
+import { now, onMessage, post, processId, thread, writeAt } from './globals.ts'
 import type { Trace } from './trace.ts'
 import { type RunnerClass, Tracker } from './tracker.ts'
 
@@ -66,10 +66,11 @@ export async function start(): Promise<void> {
       if (config.traceMs !== null) return 'hold'
       if (dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return undefined
       dumps++
+      const waitedMs = now() - section.start
       const state = structuredClone(tracker.state)
       const { phase, hook } = tracker.state
       tracker.to('dump')
-      send({ [MARK]: 'timeout', section: plainSection(section), state, report: report(owner) })
+      send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: report(owner) })
       tracker.to(phase, hook)
       return undefined
     },

@@ -1,6 +1,6 @@
 import type { Frame, HangFacts, Verdict } from './facts.ts'
 import { type RedactNames, Redactor } from './redact.ts'
-import { reproduceCommand } from './reproduce.ts'
+import { reproduceHang } from './reproduce.ts'
 import { DUMP_FORMAT, type DumpActor, type DumpFrame, type DumpRecord, type DumpVerdict } from './schema.ts'
 import { sameLine } from './words.ts'
 
@@ -50,7 +50,7 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
     verdict,
     actors: [actorOf(facts)],
     processes: facts.processes,
-    reproduce: [reproduceCommand(facts.file.path, facts.test)],
+    reproduce: [reproduceHang(facts)],
     capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...NOT_TAKEN], redacted },
     ...(facts.lost && {
       lost: { ...facts.lost, created: frames(facts.lost.created), awaited: frames(facts.lost.awaited) },

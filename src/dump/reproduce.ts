@@ -6,6 +6,15 @@ export function reproduceCommand(file: string, test: readonly string[] | null): 
   return words.join(' ')
 }
 
+/** The command for a hang: a worker that hangs at its start or stop belongs to no test, and perhaps to no file. */
+export function reproduceHang(facts: {
+  file: { path: string }
+  test: readonly string[] | null
+  phase: string
+}): string {
+  return facts.phase === 'start' ? 'npx vitest run' : reproduceCommand(facts.file.path, facts.test)
+}
+
 function escapePattern(text: string): string {
   // A line end or escape sequence in a title cannot be typed into a shell: any character will do in its place.
   return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&').replace(/[\u0000-\u001f\u007f]/g, '.')

@@ -88,7 +88,7 @@ describe('tests that break what is around them', () => {
 
   test('what was lost is said', () => {
     const hang = outcome.record.hangs.find((h) => h.file === 'sigusr1.test.ts')!
-    expect(hang.diagnosis).toMatch(/listens to SIGUSR1/)
+    expect(hang.diagnosis).toMatch(/its stack could not be taken, because the test listens to SIGUSR1/)
     expect(outcome.run.output).toMatch(/worker of exits\.test\.ts exited with code 3 while "really exits" ran/)
   })
 

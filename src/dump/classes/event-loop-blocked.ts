@@ -141,6 +141,7 @@ function shortDetail(detail: string): string {
 }
 
 function native(facts: HangFacts): Verdict {
+  if (facts.stackError) return unseen(facts, facts.stackError)
   const reason = facts.kernel[0]
   const idle = reason !== undefined && /\bidle\b/.test(reason)
   return verdict(facts, [], {
@@ -154,6 +155,18 @@ function native(facts: HangFacts): Verdict {
     ],
     hint: 'look for a synchronous call into an addon, node:sqlite, crypto or zlib in this test',
     ...((reason === undefined || idle) && { alsoConsidered: ['child-process-stuck', 'unknown'] }),
+  })
+}
+
+/** Nobody could ask for the stack: whether JavaScript or native code keeps the thread is not known. */
+function unseen(facts: HangFacts, why: string): Verdict {
+  const reason = facts.kernel[0]
+  return verdict(facts, [], {
+    confidence: 'guess',
+    diagnosis: `${subject(facts)} blocks the event loop: ${silent(facts)}${reason === undefined ? '' : ` (${ended(oneLine(reason))})`}; its stack could not be taken, because ${ended(oneLine(why))}.`,
+    evidence: ['no answer from the event loop', 'no watched synchronous call is open'],
+    hint: 'run it with --pool threads, where the stack is taken without a signal',
+    alsoConsidered: ['unknown'],
   })
 }
 
