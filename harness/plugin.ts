@@ -114,8 +114,8 @@ async function wrapPool(
   if (pool !== 'forks' && pool !== 'threads') {
     return `pool "${pool}"${where} is not supervised (forks and threads are): a blocked loop there still hangs the run`
   }
-  if (vitest.config.inspector?.enabled) {
-    return 'a debugger is in use (--inspect): nothing is supervised, a test may stand at a breakpoint for as long as it likes'
+  if (isDebugged(vitest, config)) {
+    return 'a debugger is in use (--inspect or an editor): nothing is supervised, a test may stand at a breakpoint for as long as it likes'
   }
   const missing = await checkCompat(vitest)
   if (missing)
@@ -130,6 +130,14 @@ async function wrapPool(
       new SupervisedWorker(pool as StockPool, name, given, run, limitsOf(options.hang!, config)),
   } as never
   return undefined
+}
+
+/** A debugger may hold a test at a breakpoint: by vitest's flags, Node's, or an editor that attaches by itself. */
+function isDebugged(vitest: Vitest, config: TestProject['config']): boolean {
+  const { inspector } = vitest.config as { inspector?: { enabled?: boolean; openInMainProcess?: boolean } }
+  if (inspector?.enabled || inspector?.openInMainProcess || process.env.VSCODE_INSPECTOR_OPTIONS) return true
+  const flags = [...(config.execArgv ?? []), ...process.execArgv, process.env.NODE_OPTIONS ?? ''].join(' ')
+  return /--inspect(?!-port|-publish)|js-debug.*bootloader/.test(flags)
 }
 
 const hidden = new WeakSet<object>()

@@ -61,8 +61,9 @@ export class Run {
   /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
   cancelled = false
   #cancel: () => void = () => {}
+  #disarm: () => void = () => {}
   /** Settles when vitest begins to cancel. */
-  readonly whenCancelled = new Promise<void>((resolve) => {
+  whenCancelled = new Promise<void>((resolve) => {
     this.#cancel = resolve
   })
 
@@ -84,19 +85,29 @@ export class Run {
     this.record = new RunRecord({ run: this.id, backend: process.env.HARROW_BACKEND ?? 'spawn', strength: 'basic' })
     this.#temp = this.#makeTemp()
     process.once('exit', this.#onExit)
-    vitest.onCancel(() => {
-      this.cancelled = true
-      this.#cancel()
-    })
     vitest.onClose(() => this.close())
   }
 
   /** A run starts; in watch mode each run has a record of its own. */
   begin(): void {
+    this.#said.clear()
+    this.cancelled = false
+    this.whenCancelled = new Promise((resolve) => {
+      this.#cancel = resolve
+    })
     if (this.hangs.length === 0 && this.orphans.length === 0) return
     this.hangs.length = 0
     this.orphans.length = 0
     this.record.restart()
+  }
+
+  /** vitest forgets its cancel listeners when a run starts, after `begin`: called with each request to a worker. */
+  armCancel(): void {
+    this.#disarm()
+    this.#disarm = this.vitest.onCancel(() => {
+      this.cancelled = true
+      this.#cancel()
+    }) as () => void
   }
 
   listen(listener: RunListener): void {

@@ -69,6 +69,8 @@ export function findOverdue(
 
   const since = Math.max(state.at, clock.stageSince)
   if (state.phase === 'collect') return over(since, limits.collect)
+  // The tracker saw no file begin: a runner of the user's own that it does not know. While it answers, it is left alone.
+  if (state.phase === 'start' && !blocked) return undefined
   if (blocked) return over(Math.max(since, now - clock.silentMs), limits.blocked)
   if (state.phase === 'teardown') return over(since, limits.teardown, null, limits.grace)
   return over(since, limits.untimed)

@@ -108,6 +108,7 @@ export async function collectEvidence(
 
   if (overdue.loop === 'idle') {
     const answer = await patient.ask('dump', null, SELF_DUMP_MS)
+    if (answer && movedOn(stage, overdue, state, answer.state)) return 'recovered'
     if (answer) {
       describe(answer.state)
       evidence.self = answer.report
@@ -129,6 +130,7 @@ export async function collectEvidence(
       if (seen) {
         evidence.sync = seen.stack
         const snapshot = parseSnapshot(seen.state)
+        if (snapshot && movedOn(stage, overdue, state, snapshot.state)) return 'recovered'
         if (snapshot) {
           describe(snapshot.state)
           evidence.finished = snapshot.finished
@@ -143,6 +145,15 @@ export async function collectEvidence(
   evidence.processes = processTree(patient)
   evidence.tookMs = performance.now() - began
   return evidence
+}
+
+/** What was overdue has ended while we looked: whatever runs now is not to blame. */
+function movedOn(stage: Stage, overdue: Overdue, before: WorkerState | undefined, after: WorkerState): boolean {
+  const { section } = overdue
+  if (stage !== 'run') return false
+  if (!section) return before !== undefined && before.phase !== after.phase && before.seq < after.seq
+  // A record holds whole milliseconds.
+  return !after.sections.some((s) => s.test === section.test && Math.round(s.start) === Math.round(section.start))
 }
 
 /** Evidence of a test or hook whose own limit passed while the worker was well: the worker took the dump itself. */

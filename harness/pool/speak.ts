@@ -236,7 +236,6 @@ export class RestFilter {
 
   /** Nothing of the rest could be run. */
   async giveUp(rpc: MainRpc, note: string): Promise<void> {
-    this.started()
     const tasks = [...this.#rerun].map((id) => this.#task(id)).filter((t) => t !== undefined)
     await rpc.onTaskUpdate(
       tasks.map((task): TaskPack => [task.id, { state: 'skip', note }, task.meta]),
@@ -248,6 +247,7 @@ export class RestFilter {
         await rpc.onTaskUpdate([pack], [[file.id, 'suite-finished', undefined]])
       }
     }
+    this.started()
   }
 
   /** After the re-run: files that were cut off before are failed files. */

@@ -21,6 +21,11 @@ const loadShadowRun = () => import('./shadow-run.ts')
 /** Pings and looks at the limits so often, and a moment after each limit that is known. */
 const TICK_MS = 200
 const AFTER_LIMIT_MS = 10
+/** Trace re-runs per request: each may take the limit of its test and some seconds. */
+const MOST_TRACES = 4
+
+const NOT_STARTED = 'not run: the worker for the rest of the file did not start'
+const CANCELLED = 'not run: the run was cancelled'
 
 interface VitestMessage {
   __vitest_worker_request__?: true
@@ -52,6 +57,10 @@ export class SupervisedWorker implements PoolWorker {
   #silentMs = 0
   /** A hang is being dealt with: ticks pause. */
   #busy = false
+  /** vitest has stopped this worker: nothing is started any more. */
+  #stopped = false
+  /** Trace re-runs of the present request. */
+  #traces = 0
   /** A request runs: vitest waits for `testfileFinished`. */
   #running = false
   /** Work that must be done before vitest hears that the file is finished. */
@@ -103,6 +112,8 @@ export class SupervisedWorker implements PoolWorker {
         this.#hangsInFile = 0
         this.#absent = []
         this.#running = true
+        this.#run.armCancel()
+        this.#traces = 0
         this.#patient.file = this.#files().at(-1) ?? null
         this.#watch('run')
       } else if (m.type === 'stop') {
@@ -117,6 +128,7 @@ export class SupervisedWorker implements PoolWorker {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     this.#unwatch()
     await this.#run.retire(this.#patient)
   }
@@ -150,8 +162,17 @@ export class SupervisedWorker implements PoolWorker {
     if (m.type === 'testfileFinished') {
       this.#running = false
       void this.#fileFinished(message)
-    } else if (m.type === 'started' && this.#filter) this.#filter.started()
+    } else if (m.type === 'started' && this.#filter) this.#restStarted(this.#filter, m.error)
     else this.#emit('message', message)
+  }
+
+  #restStarted(filter: RestFilter, error: unknown): void {
+    if (!error) {
+      filter.started()
+      return
+    }
+    this.#run.vitest.state.catchError(error, 'Worker start for the rest of a file')
+    void this.#giveUpRest(filter, NOT_STARTED)
   }
 
   async #fileFinished(message: unknown): Promise<void> {
@@ -286,7 +307,7 @@ export class SupervisedWorker implements PoolWorker {
   }
 
   async #goOn(stage: Stage, hang: Hang): Promise<void> {
-    if (stage === 'start' && this.#filter) return this.#giveUpRest(this.#filter)
+    if (stage === 'start' && this.#filter) return this.#giveUpRest(this.#filter, NOT_STARTED)
     if (stage === 'start') {
       return this.#emit('message', { __vitest_worker_response__: true, type: 'started', error: hang.error })
     }
@@ -310,9 +331,17 @@ export class SupervisedWorker implements PoolWorker {
     })
     await Promise.all(this.#pending.splice(0))
     for (const evidence of this.#absent.splice(0)) await this.#traced(evidence)
+    this.#bail()
     if (rest) return this.#rerun(rest)
     await this.#filter?.finished(this.#rpc)
     this.#finishRequest()
+  }
+
+  /** vitest counts `--bail` in the worker, which is gone. Cancelling waits for this very file: it is not awaited. */
+  #bail(): void {
+    const { vitest } = this.#run
+    const { bail } = vitest.config
+    if (bail && vitest.state.getCountOfFailedTests() >= bail) void vitest.cancelCurrentRun('test-failure')
   }
 
   #finishRequest(): void {
@@ -322,8 +351,10 @@ export class SupervisedWorker implements PoolWorker {
   }
 
   /** The worker for the rest of a file did not start: the rest is skipped, with a note. */
-  async #giveUpRest(filter: RestFilter): Promise<void> {
-    await filter.giveUp(this.#rpc, 'not run: the worker for the rest of the file did not start')
+  async #giveUpRest(filter: RestFilter, note: string): Promise<void> {
+    if (filter !== this.#filter) return
+    this.#filter = undefined
+    await filter.giveUp(this.#rpc, note)
     this.#finishRequest()
   }
 
@@ -332,13 +363,16 @@ export class SupervisedWorker implements PoolWorker {
     // From here on this worker is watched like any other.
     this.#busy = false
     filter.reply = (message) => this.#patient.send(message)
+    if (this.#stopped || this.#run.cancelled) return this.#giveUpRest(filter, CANCELLED)
     this.#patient = this.#makePatient()
     await this.#patient.start()
+    if (this.#stopped) return this.#run.retire(this.#patient)
     this.#watch('start')
     const started = filter.whenStarted()
     this.#patient.send(this.#startMessage)
     await started
     if (filter !== this.#filter || this.#patient.dead || this.#patient.ending) return
+    if (this.#run.cancelled) return this.#giveUpRest(filter, CANCELLED)
     this.#patient.file = filter.files.at(-1)?.filepath ?? null
     this.#watch('run')
     this.#patient.send({ ...this.#runMessage, context: { ...this.#runMessage!.context, files: filter.files } })
@@ -346,7 +380,11 @@ export class SupervisedWorker implements PoolWorker {
 
   /** Runs the test once more alone with promises traced, then reports. */
   async #traced(evidence: Evidence): Promise<Hang> {
-    if (this.#run.cancelled) return this.#run.report(evidence)
+    if (this.#run.cancelled || this.#stopped) return this.#run.report(evidence)
+    if (++this.#traces > MOST_TRACES) {
+      const note = `not traced again: ${MOST_TRACES} tests of this file were`
+      return this.#run.report({ ...evidence, lost: { proven: false, promise: null, note } })
+    }
     const { traceLost } = await loadShadowRun()
     const lost = await traceLost({
       evidence,

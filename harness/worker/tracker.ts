@@ -17,7 +17,15 @@ interface Task {
   fails?: boolean
   result?: unknown
   meta?: unknown
-  file: { filepath: string }
+  file: Suite
+  suite?: Suite
+  retry?: number | { delay?: number }
+}
+
+interface Suite {
+  filepath?: string
+  file?: Suite
+  suite?: Suite
 }
 
 /** vitest 5.1: the deadline of a bounded section; `timer` is a real `Timeout` of Node. */
@@ -39,6 +47,7 @@ interface Runner {
 export interface RunnerClass {
   prototype: object
   getTestFn(test: Task): (() => unknown) | undefined
+  getSuiteHooks?(suite: Suite): { aroundEach?: unknown[] } | undefined
 }
 
 export interface TrackerEvents {
@@ -93,14 +102,17 @@ export class Tracker {
   #entering: Task | null = null
   #tasks = new Map<string, Task>()
   #pendingBetween = false
+  /** Whether a suite or one above it has `aroundEach` hooks. */
+  readonly #around = new WeakMap<Suite, boolean>()
+  #hooksOf: RunnerClass['getSuiteHooks']
 
   constructor(events: TrackerEvents) {
     this.#events = events
   }
 
-  /** Results of tests that ended within the last second: vitest tells the main process at most every 100 ms. */
+  /** Results of tests that ended in the last second before the present ones began: vitest reports every 100 ms. */
   finished(): FinishedTest[] {
-    const since = now() - 1000
+    const since = Math.min(this.state.at, ...this.state.running.map((r) => r.start)) - 1000
     return this.#done.filter((d) => d.at >= since).map(({ task }) => [task.id, task.result, task.meta])
   }
 
@@ -155,6 +167,7 @@ export class Tracker {
   install(runnerClass: RunnerClass): string[] {
     const notes: string[] = []
     const tracker = this
+    this.#hooksOf = runnerClass.getSuiteHooks
     const prototype = runnerClass.prototype as Record<string, unknown>
     const seen = new WeakSet<object>()
 
@@ -243,7 +256,7 @@ export class Tracker {
         // No record yet: most tests have no such hook, and one with a limit makes its section, and with it a record.
         if (this.state.running.length === 1) this.#quietly('hook', testHook)
         const ended = (): void => {
-          if (this.state.running.length === 1) this.#quietly('teardown', null)
+          if (this.state.running.length === 1) this.#afterBody()
         }
         const result = body()
         if (isThenable(result)) result.then(ended, ended)
@@ -264,6 +277,7 @@ export class Tracker {
   #test(id: string, body: () => unknown): unknown {
     const running: RunningTest = { id, start: now() }
     this.state.running.push(running)
+    if (this.state.running.length === 1) this.#quietly('test', null)
     const ended = (): void => {
       const at = this.state.running.indexOf(running)
       if (at >= 0) this.state.running.splice(at, 1)
@@ -275,6 +289,27 @@ export class Tracker {
     if (isThenable(result)) result.then(ended, ended)
     else ended()
     return result
+  }
+
+  /**
+   * Behind the body and its hooks come fixtures, for which vitest has no limit, and with them the end of `aroundEach`,
+   * which has its own that we do not see, or the pause before a retry. Only fixtures are held to the teardown limit.
+   */
+  #afterBody(): void {
+    const task = this.#tasks.get(this.state.running[0]!.id)
+    const others = task !== undefined && (pausesBetweenTries(task) || this.#hasAroundEach(task.suite ?? task.file))
+    this.#quietly(others ? 'test' : 'teardown', null)
+  }
+
+  #hasAroundEach(suite: Suite): boolean {
+    let known = this.#around.get(suite)
+    if (known === undefined) {
+      const parent = 'filepath' in suite ? undefined : (suite.suite ?? suite.file)
+      known =
+        (this.#hooksOf?.(suite)?.aroundEach?.length ?? 0) > 0 || (parent !== undefined && this.#hasAroundEach(parent))
+      this.#around.set(suite, known)
+    }
+    return known
   }
 
   #remember(task: Task): void {
@@ -331,8 +366,8 @@ export class Tracker {
       const at = this.state.sections.indexOf(section)
       if (at >= 0) {
         this.state.sections.splice(at, 1)
-        if (inBody && this.state.sections.length === 0 && this.state.phase === 'test') {
-          this.#quietly('teardown', null)
+        if (inBody && this.state.running.length === 1 && this.state.phase === 'test') {
+          this.#afterBody()
         }
       }
     }
@@ -366,6 +401,10 @@ function wrap(prototype: Record<string, unknown>, name: string, notes: string[],
     before.call(this, args[0])
     return original.apply(this, args)
   }
+}
+
+function pausesBetweenTries({ retry }: Task): boolean {
+  return typeof retry === 'object' && (retry?.delay ?? 0) > 0
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -75,6 +75,10 @@ describe('deadlines', () => {
     expect(findOverdue('run', collecting, clock(60_001), limits)).toMatchObject({ loop: 'idle', limitMs: 60_000 })
   })
 
+  test('a runner that the tracker does not know is left alone while it answers', () => {
+    expect(findOverdue('run', state({ phase: 'start' }), clock(900_000), limits)).toBeUndefined()
+  })
+
   test('fixture teardown has its own limit', () => {
     expect(findOverdue('run', state({ phase: 'teardown' }), clock(5900), limits)).toBeUndefined()
     expect(findOverdue('run', state({ phase: 'teardown' }), clock(6100), limits)?.limitMs).toBe(5000)
