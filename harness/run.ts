@@ -44,11 +44,9 @@ const PATIENTS_STOP_MS = 8000
 const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 const require = createRequire(import.meta.url)
 
-/** Loaded when there may be something to end; synchronous, because the exit handler needs it too. */
-const reap = (): typeof import('../src/reap/end.ts') & typeof import('../src/reap/members.ts') => ({
-  ...(require(`../src/reap/end${extension}`) as typeof import('../src/reap/end.ts')),
-  ...(require(`../src/reap/members${extension}`) as typeof import('../src/reap/members.ts')),
-})
+/** Loaded at the end of a run, and the second only when there is something to end; synchronous for the exit handler. */
+const loadMembers = () => require(`../src/reap/members${extension}`) as typeof import('../src/reap/members.ts')
+const loadEnd = () => require(`../src/reap/end${extension}`) as typeof import('../src/reap/end.ts')
 
 export class Run {
   readonly id = randomUUID().slice(0, 8)
@@ -201,7 +199,7 @@ export class Run {
   }
 
   #members(patient: Patient): ProcessIdentity[] {
-    return reap()
+    return loadMembers()
       .findMembers({ tag: { name: MEMBER_ENV, value: patient.tag } })
       .members.filter((m) => m.pid !== patient.pid)
   }
@@ -210,7 +208,7 @@ export class Run {
   async endChildren(patient: Patient, children: ProcessIdentity[]): Promise<void> {
     const left = children.filter((child) => isRunning(child))
     if (left.length === 0) return
-    const { members } = reap().findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
+    const { members } = loadMembers().findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
     await this.#end(
       members.filter((m) => m.pid !== patient.pid),
       patient.ending,
@@ -221,7 +219,7 @@ export class Run {
   async #end(ids: ProcessIdentity[], silent: boolean): Promise<void> {
     if (ids.length === 0) return
     const owners = new Map(ids.map((id) => [id.pid, readEnvironTag(id.pid, MEMBER_ENV)]))
-    const result = await reap().endMembers(ids)
+    const result = await loadEnd().endMembers(ids)
     const found = result.ended.map((p): OrphanEntry => {
       const tag = owners.get(p.pid)
       const file = tag
@@ -321,7 +319,7 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
-    await this.#end(reap().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
+    await this.#end(loadMembers().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
     this.#cleanUp()
   }
 
@@ -358,7 +356,7 @@ export class Run {
     if (!this.#closed) {
       this.record.interrupted()
       this.#tellInterrupted()
-      reap().endMembersSync(reap().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
+      loadEnd().endMembersSync(loadMembers().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
     }
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.
