@@ -220,20 +220,23 @@ export class Run {
     if (ids.length === 0) return
     const owners = new Map(ids.map((id) => [id.pid, readEnvironTag(id.pid, MEMBER_ENV)]))
     const result = await loadEnd().endMembers(ids)
+    const { Redactor } = await import('../src/dump/redact.ts')
+    const redactor = new Redactor(this.options.redact)
     const found = result.ended.map((p): OrphanEntry => {
       const tag = owners.get(p.pid)
       const file = tag
         ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null)
         : null
+      const command = redactor.text(p.command)
       const who = file ? `${this.relative(file)} left` : 'a test left'
       return {
         file: file ? this.relative(file) : '',
         test: null,
         class: 'orphan-process',
         pid: p.pid,
-        command: p.command,
+        command,
         action: p.signal,
-        diagnosis: `${who} process ${p.pid} behind (${p.command}); it was ended with ${p.signal}`,
+        diagnosis: `${who} process ${p.pid} behind (${command}); it was ended with ${p.signal}`,
       }
     })
     if (!silent) {
@@ -241,7 +244,7 @@ export class Run {
       for (const entry of found) this.record.addOrphan(entry)
       for (const listener of this.#listeners) listener.orphans(found)
     }
-    for (const p of result.left) this.note(`process ${p.pid} (${p.command}) could not be ended`)
+    for (const p of result.left) this.note(`process ${p.pid} (${redactor.text(p.command)}) could not be ended`)
   }
 
   abandoned(patient: Patient): void {
