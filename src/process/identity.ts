@@ -1,5 +1,5 @@
 import { execFileSync, kill, parseDate } from './clean.ts'
-import { available, bootId, readOwner, readStat } from './procfs.ts'
+import { available, bootId, type ProcessStat, readOwner, readStat } from './procfs.ts'
 
 /**
  * A process, once and for all: a pid alone is reused (after 32768 processes on many machines), so it is never stored,
@@ -43,23 +43,40 @@ export function isRunning(id: ProcessIdentity): boolean {
   return state !== undefined && state !== 'Z' && state !== 'X'
 }
 
+/** Has the process ended, though its parent may not have collected it? */
+export function isDead({ state, threads }: Pick<ProcessStat, 'state' | 'threads'>): boolean {
+  // A main thread that ends before the others is shown as a zombie as well.
+  return state === 'X' || (state === 'Z' && threads <= 1)
+}
+
 /** One text per process, for sets and maps. */
 export function identityKey(id: ProcessIdentity): string {
   return `${id.bootId}/${id.pid}/${id.start}`
 }
 
+/** Sends a signal to the process that has a pid now, if `stillTheSame` says afterwards that it is the right one. */
+export type Sender = (pid: number, signal: NodeJS.Signals, stillTheSame: () => boolean) => boolean
+
+let sender: Sender = (pid, signal, stillTheSame) => stillTheSame() && kill(pid, signal)
+
+/** Takes another way of sending signals, one in which a pid cannot be reused between the comparison and the signal. */
+export function useSender(other: Sender): void {
+  sender = other
+}
+
 /**
  * Sends a signal to that very process, and to no other: the identity is compared right before. What remains is a window
- * of some microseconds, in which the process would have to end, be collected and its pid come round again.
+ * of some microseconds, in which the process would have to end, be collected and its pid come round again; none where
+ * the native layer is loaded and the kernel has process descriptors (Linux 5.3).
  *
  * Never signals pid 1 or the caller's own process.
  *
  * @returns false when the process is gone, may not be signalled, or is refused
  */
 export function signalProcess(id: ProcessIdentity, signal: NodeJS.Signals): boolean {
-  if (id.pid <= 1 || id.pid === process.pid || !isRunning(id)) return false
+  if (!Number.isSafeInteger(id.pid) || id.pid <= 1 || id.pid === process.pid) return false
   try {
-    return kill(id.pid, signal)
+    return sender(id.pid, signal, () => isRunning(id))
   } catch {
     return false
   }
@@ -72,7 +89,8 @@ function stateOf(id: ProcessIdentity): string | undefined {
   }
   if (!available() || id.bootId !== bootId()) return undefined
   const stat = readStat(id.pid)
-  return stat?.start === id.start ? stat.state : undefined
+  if (stat?.start !== id.start) return undefined
+  return stat.state === 'Z' && !isDead(stat) ? 'S' : stat.state
 }
 
 /**

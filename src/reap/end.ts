@@ -1,7 +1,9 @@
 import { explainProcess } from '../inspect/kernel-wait.ts'
 import { monotonic, pause } from '../process/clean.ts'
+import { processWords } from '../process/descriptors.ts'
 import { identityKey, isRunning, type ProcessIdentity, sameProcess, signalProcess } from '../process/identity.ts'
-import { readStat } from '../process/procfs.ts'
+import { readStat, readText } from '../process/procfs.ts'
+import { commandOf } from '../process/tree.ts'
 import { findMembers, type Member, type MemberQuery, type Spared } from './members.ts'
 
 export interface EndOptions {
@@ -10,8 +12,8 @@ export interface EndOptions {
   /** Time to wait for the processes to be gone after SIGKILL, milliseconds. Default 2000. */
   verifyMs?: number
   /**
-   * Where else to look for members that are born while we work, e.g. the tag of the session. Without it only descendants
-   * of the given processes are looked for, and a child whose parent dies between two looks can be missed.
+   * Where else to look for members that are born while we work: tag, lease and registry of the session. Without it only
+   * descendants of the given processes are looked for, and a child whose parent dies between two looks can be missed.
    */
   query?: MemberQuery
 }
@@ -21,12 +23,16 @@ export interface EndedProcess {
   pid: number
   command: string
   signal: 'SIGTERM' | 'SIGKILL'
+  /** Said of a process that was not asked politely: `a debugger (12 \`gdb\`) was attached`. */
+  note?: string
 }
 
 export interface EndResult {
   ended: EndedProcess[]
   /** Those that still run, and those that were refused; the reason is a sentence without its subject. */
   left: Spared[]
+  /** Those that were dead before and that their parent has not waited for; absent when there are none. */
+  zombies?: Spared[]
 }
 
 const MOST_FREEZE_PASSES = 50
@@ -34,7 +40,8 @@ const MOST_ROUNDS = 5
 
 /**
  * Ends processes and all their descendants: SIGTERM (and SIGCONT, since a stopped process keeps SIGTERM pending) parents
- * first, a bounded wait, then SIGSTOP to all until nobody new turns up, SIGKILL, and a look whether they are gone.
+ * first, a bounded wait, then SIGSTOP to all until nobody new turns up, SIGKILL, and a look whether they are gone. A process
+ * that a debugger is attached to is not asked politely, since the signal would only stop it there.
  *
  * The identity of each process is compared right before each signal; what {@link findMembers} refuses is never signalled. A
  * zombie counts as gone. Never throws for a process that resists: it comes back in `left`. Takes at most about
@@ -48,8 +55,9 @@ export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOpt
 
   let running = roster.look()
   if (politeMs > 0 && running.length > 0) {
-    for (const member of running) roster.send(member, 'SIGTERM')
-    for (const member of running) signalProcess(member, 'SIGCONT')
+    const polite = running.filter((member) => !roster.isTraced(member))
+    for (const member of polite) roster.send(member, 'SIGTERM')
+    for (const member of polite) signalProcess(member, 'SIGCONT')
     running = await untilGone(() => roster.look(), politeMs)
   }
   const deadline = monotonic() + verifyMs
@@ -63,19 +71,27 @@ export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOpt
 }
 
 /**
- * The same for an `exit` handler, where nothing can be waited for: SIGKILL at once to the given processes and their
- * descendants, again until a look finds nobody new (at most 5 times). `left` holds those that were refused and those that
- * could not be signalled.
+ * The same for an `exit` handler, where nothing can be waited for: no SIGTERM, SIGSTOP to the given processes and their
+ * descendants until a look finds nobody new, then SIGKILL, at most 5 times. `left` holds those that were refused and those
+ * that could not be signalled.
  */
 export function endMembersSync(ids: Iterable<ProcessIdentity>, query?: MemberQuery): EndResult {
   const roster = new Roster(ids, query)
   const killed = new Set<string>()
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const fresh = roster.look().filter((member) => !killed.has(identityKey(member)))
-    if (fresh.length === 0) break
-    for (const member of fresh) {
+    const fresh = new Map<string, Member>()
+    for (let pass = 0; pass < MOST_FREEZE_PASSES; pass++) {
+      const found = roster.look().filter((member) => ![killed, fresh].some((set) => set.has(identityKey(member))))
+      if (found.length === 0) break
+      for (const member of found) {
+        fresh.set(identityKey(member), member)
+        signalProcess(member, 'SIGSTOP')
+      }
+    }
+    if (fresh.size === 0) break
+    for (const [key, member] of fresh) {
       roster.send(member, 'SIGKILL')
-      killed.add(identityKey(member))
+      killed.add(key)
     }
   }
   return roster.result('signalled')
@@ -88,16 +104,19 @@ class Roster {
   readonly #seen = new Map<string, Member>()
   readonly #sent = new Map<string, EndedProcess['signal']>()
   readonly #spared = new Map<number, Spared>()
+  readonly #notes = new Map<string, string>()
+  readonly #zombies: ProcessIdentity[]
 
   constructor(ids: Iterable<ProcessIdentity>, query: MemberQuery | undefined) {
     this.#given = [...ids, ...(query?.also ?? [])]
     this.#query = query
+    this.#zombies = this.#given.filter((id) => sameProcess(id) && !isRunning(id))
   }
 
   /** Looks at the process table anew; answers with the members that run, each parent before its children. */
   look(): Member[] {
     const also = [...this.#given, ...this.#seen.values()]
-    const { members, spared } = findMembers({ ...this.#query, also })
+    const { members, spared } = findMembers({ ...this.#query, also }, this.#seen)
     for (const member of members) if (!this.#seen.has(identityKey(member))) this.#seen.set(identityKey(member), member)
     for (const one of spared) this.#spared.set(one.pid, one)
     return members
@@ -112,6 +131,14 @@ class Roster {
     if (signalProcess(member, signal)) this.#sent.set(identityKey(member), signal)
   }
 
+  /** Is somebody attached who is none of ours? Remembered, for the report. */
+  isTraced(member: Member): boolean {
+    const tracer = Number(/^TracerPid:\t(\d+)/m.exec(readText(`/proc/${member.pid}/status`) ?? '')?.[1] ?? 0)
+    if (tracer === 0 || [...this.#seen.values()].some((one) => one.pid === tracer)) return false
+    this.#notes.set(identityKey(member), `a debugger (${processWords(tracer)}) was attached`)
+    return true
+  }
+
   result(goneWhen: 'gone' | 'signalled' = 'gone'): EndResult {
     const ended: EndedProcess[] = []
     const left = [...this.#spared.values()]
@@ -119,14 +146,22 @@ class Roster {
       const signal = this.#sent.get(key)
       const gone = !isRunning(member) || (goneWhen === 'signalled' && signal === 'SIGKILL')
       if (gone) {
-        if (signal) ended.push({ pid: member.pid, command: member.command, signal })
+        const note = this.#notes.get(key)
+        if (signal) ended.push({ pid: member.pid, command: member.command, signal, ...(note && { note }) })
         continue
       }
       const how = goneWhen === 'gone' ? explainProcess(member.pid)[0] : undefined
       left.push({ pid: member.pid, command: member.command, reason: `still runs${how ? `: ${how}` : ''}` })
     }
-    return { ended, left }
+    const zombies = this.#zombies.filter((id) => sameProcess(id)).map(describeZombie)
+    return { ended, left, ...(zombies.length > 0 && { zombies }) }
   }
+}
+
+function describeZombie({ pid }: ProcessIdentity): Spared {
+  const parent = readStat(pid)?.ppid ?? 0
+  const reason = `is dead, but its parent ${processWords(parent)} does not wait for it`
+  return { pid, command: commandOf(pid), reason }
 }
 
 /** Stops all members, again and again until a look finds nobody new and all have really stopped. */
@@ -148,7 +183,8 @@ async function freeze(roster: Roster): Promise<Member[]> {
 }
 
 function canFork(member: Member): boolean {
-  return sameProcess(member) && (readStat(member.pid)?.state === 'R' || readStat(member.pid)?.state === 'S')
+  const stat = readStat(member.pid)
+  return stat?.start === member.start && (stat.state === 'R' || stat.state === 'S')
 }
 
 /** Asks again, with growing pauses, until nobody is left or the time is over. */

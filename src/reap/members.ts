@@ -1,8 +1,11 @@
 import { UsageError } from '../errors.ts'
-import { identify, identityKey, isRunning, type ProcessIdentity, sameProcess } from '../process/identity.ts'
+import { identify, identityKey, isDead, isRunning, type ProcessIdentity, sameProcess } from '../process/identity.ts'
+import { LOWEST_LEASE_FD } from '../process/native.ts'
 import {
   available,
   bootId,
+  linkTarget,
+  listDirectory,
   PF_KTHREAD,
   type ProcessStat,
   readEnvironTag,
@@ -12,21 +15,33 @@ import {
 } from '../process/procfs.ts'
 import { commandOf } from '../process/tree.ts'
 
-/** What makes a process a member; at least one of `tag` and `also`. */
+/** What makes a process a member; at least one of `tag`, `lease` and `also`. */
 export interface MemberQuery {
-  /** Environment variable that our processes were started with; the whole value must match. */
-  tag?: { name: string; value: string }
+  /**
+   * Environment variable that our processes were started with; the whole value must match. `below`: a value that goes on
+   * with a dot counts too, `7.3.1` for the tag `7.3`.
+   */
+  tag?: { name: string; value: string; below?: true }
+  /**
+   * Id of the session whose lease (a descriptor that every child inherits, see `Native.makeLease`) makes a member. A
+   * process that is marked with another session is none by that: it belongs to a run inside ours, which looks after it.
+   */
+  lease?: string
+  /** Number that the lease has in our processes, where it is looked for first. */
+  leaseFd?: number
   /** Nothing that started before this belongs to us: a process, or ticks of 10 ms since boot. */
   since?: ProcessIdentity | number
   /** Processes that are known to be ours. */
   also?: Iterable<ProcessIdentity>
+  /** Sidecars of sessions: they end by themselves when there is nothing left to do, and are never touched. */
+  spare?: Iterable<ProcessIdentity>
 }
 
 /** A process that is ours, with the reason why. */
 export interface Member extends ProcessIdentity {
   /** Steps below the first member of its branch: 0 for that one. */
   depth: number
-  /** `carries the tag`, `is known`, `child of 12`. */
+  /** `is known`, `carries the tag`, `holds the lease`, `child of 12`, `in the session of 12`, `in the process group of 12`. */
   why: string
   /** Command line, shortened to 120 characters. */
   command: string
@@ -48,20 +63,25 @@ export interface MemberSearch {
 /** A process started with this variable is a deliberate daemon: it is listed, never ended. */
 export const KEEP = { name: 'HARROW_SESSION', value: 'keep' } as const
 
+/** Variable that names the session of a process. */
+const SESSION = KEEP.name
+
 /**
- * Finds the processes that carry a tag or are known, and everything that descends from them.
+ * Finds the processes that carry a tag, hold a lease or are known, everything that descends from them, and everything in
+ * the sessions and process groups (of the kernel) that one of them leads.
  *
- * Never a member, whatever else speaks for it: pid 1, this process and its ancestors, kernel threads, processes of another
- * user, processes older than `since`, and those marked with {@link KEEP}; descent does not lead through them either. A
- * process whose environment cannot be read is not found by its tag. 2 to 7 ms with 100 processes; off Linux only `also`
- * is looked at.
+ * Never a member, whatever else speaks for it: pid 1, this process and its ancestors, sidecars, kernel threads, processes
+ * of another user, processes older than `since`, and those marked with {@link KEEP}; descent does not lead through them
+ * either. A process whose environment and descriptors cannot be read is not found by them. 2 to 7 ms with 100 processes;
+ * off Linux only `also` is looked at.
  *
+ * @param admitted members that were found a moment ago, by their keys: they are not examined anew
  * @throws UsageError for a tag that could match by accident (empty name or value, `=` in the name)
  */
-export function findMembers(query: MemberQuery): MemberSearch {
+export function findMembers(query: MemberQuery, admitted: ReadonlyMap<string, Member> = new Map()): MemberSearch {
   checkTag(query.tag)
   const known = [...(query.also ?? [])]
-  return available() ? searchTable(query, known) : searchKnown(known)
+  return available() ? searchTable(query, known, admitted) : searchKnown(known, query.spare ?? [])
 }
 
 /**
@@ -70,10 +90,17 @@ export function findMembers(query: MemberQuery): MemberSearch {
  * @param id the process
  * @param since ticks of 10 ms since boot, see {@link MemberQuery.since}
  * @param protectedPids this process and its ancestors; looked up when absent
+ * @param sidecars keys of the sidecars of sessions, see {@link MemberQuery.spare}
  */
-export function refusal(id: ProcessIdentity, since = 0, protectedPids = selfAndAncestors()): string | undefined {
+export function refusal(
+  id: ProcessIdentity,
+  since = 0,
+  protectedPids = selfAndAncestors(),
+  sidecars: ReadonlySet<string> = new Set(),
+): string | undefined {
   if (id.pid <= 1) return 'is the first process of the system'
   if (protectedPids.has(id.pid)) return 'is this process or one of its ancestors'
+  if (sidecars.has(identityKey(id))) return 'is the sidecar of a session'
   if (!available()) return undefined
   const stat = readStat(id.pid)
   const owner = readOwner(id.pid)
@@ -87,7 +114,7 @@ export function refusal(id: ProcessIdentity, since = 0, protectedPids = selfAndA
 }
 
 /** Pids of this process and of all its ancestors. */
-export function selfAndAncestors(parentOf = (pid: number) => readStat(pid)?.ppid): Set<number> {
+export function selfAndAncestors(parentOf = (pid: number): number | undefined => readStat(pid)?.ppid): Set<number> {
   const found = new Set([process.pid, process.ppid])
   let pid = parentOf(process.pid)
   // Bounded, since a table read while processes come and go can hold a cycle.
@@ -106,7 +133,11 @@ function checkTag(tag: MemberQuery['tag']): void {
   )
 }
 
-function searchTable(query: MemberQuery, known: ProcessIdentity[]): MemberSearch {
+function searchTable(
+  query: MemberQuery,
+  known: ProcessIdentity[],
+  admitted: ReadonlyMap<string, Member>,
+): MemberSearch {
   const boot = bootId()
   const since = typeof query.since === 'number' ? query.since : (query.since?.start ?? 0)
   const otherBoot = typeof query.since === 'object' && query.since.bootId !== boot
@@ -114,13 +145,19 @@ function searchTable(query: MemberQuery, known: ProcessIdentity[]): MemberSearch
 
   const table = readTable()
   const protectedPids = selfAndAncestors((pid) => table.get(pid)?.ppid)
+  const sidecars = new Set([...(query.spare ?? [])].map(identityKey))
   const members = new Map<number, Member>()
   const spared = new Map<number, Spared>()
 
-  const admit = (stat: ProcessStat, depth: number, why: string): boolean => {
-    if (members.has(stat.pid) || spared.has(stat.pid) || stat.state === 'Z' || stat.state === 'X') return false
+  const admit = (stat: ProcessStat, why: string): boolean => {
+    if (members.has(stat.pid) || spared.has(stat.pid) || isDead(stat)) return false
     const id = { bootId: boot, pid: stat.pid, start: stat.start }
-    const reason = refusal(id, since, protectedPids)
+    const before = admitted.get(identityKey(id))
+    if (before) {
+      members.set(stat.pid, before)
+      return true
+    }
+    const reason = refusal(id, since, protectedPids, sidecars)
     const command = commandOf(stat.pid, 120, stat)
     // All that was read since the table was made is about this process only if its pid was not reused meanwhile.
     if (!sameProcess(id)) return false
@@ -128,7 +165,7 @@ function searchTable(query: MemberQuery, known: ProcessIdentity[]): MemberSearch
       spared.set(stat.pid, { pid: stat.pid, command, reason })
       return false
     }
-    members.set(stat.pid, { ...id, depth, why, command })
+    members.set(stat.pid, { ...id, depth: 0, why, command })
     return true
   }
 
@@ -136,37 +173,64 @@ function searchTable(query: MemberQuery, known: ProcessIdentity[]): MemberSearch
   const roots: ProcessStat[] = []
   for (const stat of table.values()) {
     if (knownKeys.has(identityKey({ bootId: boot, pid: stat.pid, start: stat.start }))) {
-      if (admit(stat, 0, 'is known')) roots.push(stat)
-    } else if (query.tag && stat.start >= since && !protectedPids.has(stat.pid)) {
-      const tagged = readEnvironTag(stat.pid, query.tag.name) === query.tag.value
-      if (tagged && admit(stat, 0, 'carries the tag')) roots.push(stat)
+      // A known zombie is no member, but the kernel keeps its pid for the session that it leads.
+      if (isDead(stat) || admit(stat, 'is known')) roots.push(stat)
+    } else if (stat.start >= since && !protectedPids.has(stat.pid) && !isDead(stat)) {
+      const why = proofOf(stat.pid, query)
+      if (why && admit(stat, why)) roots.push(stat)
     }
   }
-  closeOverDescent(table, members, roots, admit)
+  closeOverKin(table, roots, admit)
   return { members: inTreeOrder(table, members), spared: [...spared.values()] }
 }
 
-function closeOverDescent(
+/** The proof that a process carries itself, in words. */
+function proofOf(pid: number, { tag, lease, leaseFd }: MemberQuery): string | undefined {
+  const value = tag && readEnvironTag(pid, tag.name)
+  if (tag && value && (value === tag.value || (tag.below && value.startsWith(`${tag.value}.`))))
+    return 'carries the tag'
+  if (lease === undefined || !holdsLease(pid, lease, leaseFd)) return undefined
+  const session = readEnvironTag(pid, SESSION)
+  return !session || session === lease || session === KEEP.value ? 'holds the lease' : undefined
+}
+
+function holdsLease(pid: number, lease: string, leaseFd: number | undefined): boolean {
+  const target = `/memfd:harrow-${lease} (deleted)`
+  if (leaseFd !== undefined && linkTarget(`/proc/${pid}/fd/${leaseFd}`) === target) return true
+  const names = listDirectory(`/proc/${pid}/fd`) ?? []
+  return names.some((name) => Number(name) >= LOWEST_LEASE_FD && linkTarget(`/proc/${pid}/fd/${name}`) === target)
+}
+
+/** Admits what descends from the roots, and what is in a session or process group that one of them leads. */
+function closeOverKin(
   table: Map<number, ProcessStat>,
-  members: Map<number, Member>,
   roots: ProcessStat[],
-  admit: (stat: ProcessStat, depth: number, why: string) => boolean,
+  admit: (stat: ProcessStat, why: string) => boolean,
 ): void {
-  const byParent = groupByParent(table.values())
+  const children = groupBy(table.values(), (stat) => stat.ppid)
+  const sessions = groupBy(table.values(), (stat) => stat.session)
+  const groups = groupBy(table.values(), (stat) => stat.pgrp)
   const queue = [...roots]
-  for (let parent = queue.pop(); parent; parent = queue.pop()) {
-    for (const child of byParent.get(parent.pid) ?? []) {
-      // A child older than its parent has another parent than the table says: the pid was reused between two reads.
-      if (child.start < parent.start) continue
-      const depth = (members.get(parent.pid)?.depth ?? 0) + 1
-      if (admit(child, depth, `child of ${parent.pid}`)) queue.push(child)
+  for (let one = queue.pop(); one; one = queue.pop()) {
+    const { pid, start } = one
+    const kin: [ProcessStat[] | undefined, string][] = [
+      [children.get(pid), `child of ${pid}`],
+      [one.session === pid ? sessions.get(pid) : [], `in the session of ${pid}`],
+      [one.pgrp === pid ? groups.get(pid) : [], `in the process group of ${pid}`],
+    ]
+    for (const [stats = [], why] of kin) {
+      for (const stat of stats) {
+        // Older than the one it is said to come from: the pid was reused between two reads.
+        if (stat.pid !== pid && stat.start >= start && admit(stat, why)) queue.push(stat)
+      }
     }
   }
 }
 
 /** Each member after its parent, with the depth counted anew: a tagged child of a tagged parent is not a root. */
 function inTreeOrder(table: Map<number, ProcessStat>, members: Map<number, Member>): Member[] {
-  const byParent = groupByParent([...members.keys()].flatMap((pid) => table.get(pid) ?? []))
+  const kept = [...members.keys()].flatMap((pid) => table.get(pid) ?? [])
+  const byParent = groupBy(kept, (stat) => stat.ppid)
   const ordered: Member[] = []
   const visit = (pid: number, depth: number): void => {
     const member = members.get(pid)
@@ -182,23 +246,24 @@ function inTreeOrder(table: Map<number, ProcessStat>, members: Map<number, Membe
   return ordered
 }
 
-function groupByParent(stats: Iterable<ProcessStat>): Map<number, ProcessStat[]> {
+function groupBy(stats: Iterable<ProcessStat>, keyOf: (stat: ProcessStat) => number): Map<number, ProcessStat[]> {
   const groups = new Map<number, ProcessStat[]>()
   for (const stat of stats) {
-    const group = groups.get(stat.ppid)
+    const group = groups.get(keyOf(stat))
     if (group) group.push(stat)
-    else groups.set(stat.ppid, [stat])
+    else groups.set(keyOf(stat), [stat])
   }
   return groups
 }
 
-function searchKnown(known: ProcessIdentity[]): MemberSearch {
+function searchKnown(known: ProcessIdentity[], spare: Iterable<ProcessIdentity>): MemberSearch {
   const members: Member[] = []
   const spared: Spared[] = []
   const protectedPids = selfAndAncestors()
+  const sidecars = new Set([...spare].map(identityKey))
   for (const id of known) {
     if (!isRunning(id)) continue
-    const reason = refusal(id, 0, protectedPids)
+    const reason = refusal(id, 0, protectedPids, sidecars)
     if (reason) spared.push({ pid: id.pid, command: '?', reason })
     else members.push({ ...id, depth: 0, why: 'is known', command: '?' })
   }

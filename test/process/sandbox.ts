@@ -14,12 +14,16 @@ export class Sandbox {
 
   /** Starts a program with the mark in its environment. */
   start(command: string, args: string[], options: SpawnOptions = {}): number {
+    return this.launch(command, args, options).pid!
+  }
+
+  launch(command: string, args: string[], options: SpawnOptions = {}): ChildProcess {
     const env = { PATH: process.env.PATH, [this.tag.name]: this.tag.value, ...options.env }
     const child = spawn(command, args, { stdio: 'ignore', ...options, env })
     child.on('error', () => {})
     this.#children.push(child)
     if (child.pid === undefined) throw new Error(`${command} did not start`)
-    return child.pid
+    return child
   }
 
   shell(script: string, options?: SpawnOptions): number {
@@ -45,6 +49,13 @@ export class Sandbox {
       )
   }
 
+  /** Those of {@link marked} that have the mark in their command line and are not dead. */
+  inArguments(): number[] {
+    return readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => pid > 0 && pid !== process.pid && this.#mentions(pid, 'cmdline'))
+  }
+
   #mentions(pid: number, file: string): boolean {
     try {
       return readFileSync(`/proc/${pid}/${file}`, 'latin1').includes(this.mark)
@@ -55,7 +66,10 @@ export class Sandbox {
 
   async end(): Promise<void> {
     await until(() => {
-      for (const pid of this.marked()) kill(pid)
+      const marked = this.marked()
+      // Stopped first: a shell would start the next command, which has no mark when the environment was emptied.
+      for (const pid of marked) kill(pid, 'SIGSTOP')
+      for (const pid of marked.flatMap((one) => [...childrenOf(one), one])) kill(pid, 'SIGKILL')
       for (const child of this.#children) child.kill('SIGKILL')
       return this.marked().length === 0
     })
@@ -63,17 +77,17 @@ export class Sandbox {
   }
 }
 
-function kill(pid: number): void {
+function kill(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pid, signal)
   } catch {
     // Ended by itself.
   }
 }
 
-/** Waits until a condition holds, at most 10 s. */
+/** Waits until a condition holds, at most 20 s. */
 export async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 20_000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never held: ${condition}`)
     await sleep(5)
@@ -88,6 +102,17 @@ export function stateOf(pid: number): string {
       .charAt(0)
   } catch {
     return ''
+  }
+}
+
+/** Pids of the children of all threads. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((tid) =>
+      readFileSync(`/proc/${pid}/task/${tid}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
+    )
+  } catch {
+    return []
   }
 }
 

@@ -1,11 +1,16 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { identify, type ProcessIdentity } from '../../src/process/identity.ts'
+import { isNative, loadNative } from '../../src/process/native.ts'
 import { childrenOf, readCommand, readStat } from '../../src/process/procfs.ts'
 import { endMembers, endMembersSync } from '../../src/reap/end.ts'
 import { findMembers } from '../../src/reap/members.ts'
 import { isDead, Sandbox, stateOf, until } from '../process/sandbox.ts'
+
+const native = isNative(loadNative())
+const program = (name: string) => fileURLToPath(new URL(`./programs/${name}`, import.meta.url))
 
 describe.skipIf(process.platform !== 'linux')('endMembers', () => {
   let box: Sandbox
@@ -61,7 +66,7 @@ describe.skipIf(process.platform !== 'linux')('endMembers', () => {
   })
 
   it('ends a set that goes on forking', async () => {
-    box.shell(`while :; do (sleep 0.05; : ${box.mark}) & sleep 0.02; done`)
+    box.shell(`while :; do (sleep 0.5; : ${box.mark}) & sleep 0.02; done`)
     await until(() => alive().length > 3)
     const query = { tag: box.tag }
     const { left } = await endMembers([], { politeMs: 0, query })
@@ -69,13 +74,50 @@ describe.skipIf(process.platform !== 'linux')('endMembers', () => {
     expect(alive()).toEqual([])
   })
 
-  it('counts a zombie as gone', async () => {
+  it('counts a zombie as gone, and names the parent that does not wait for it', async () => {
     const parent = box.shell('true & exec sleep 60')
     await until(() => stateOf(childrenOf(parent)[0] ?? 0) === 'Z')
     const zombie = childrenOf(parent)[0]!
-    expect(await endMembers([id(zombie)])).toEqual({ ended: [], left: [] })
+    const reason = `is dead, but its parent ${parent} \`sleep 60\` does not wait for it`
+    const zombies = [{ pid: zombie, command: 'sh', reason }]
+    expect(await endMembers([id(zombie)])).toEqual({ ended: [], left: [], zombies })
     expect(isDead(parent)).toBe(false)
   })
+
+  it('says nothing of a zombie that goes with its parent', async () => {
+    const parent = box.shell('true & exec sleep 60')
+    await until(() => stateOf(childrenOf(parent)[0] ?? 0) === 'Z')
+    const { ended, left, zombies } = await endMembers([id(childrenOf(parent)[0]!), id(parent)])
+    expect(ended.map((one) => one.pid)).toEqual([parent])
+    expect(left).toEqual([])
+    // Its new parent collects it when it comes to it.
+    expect(zombies?.map((one) => one.reason).join() ?? '').not.toContain(`its parent ${parent} `)
+  })
+
+  it.skipIf(!native)('does not ask a process politely that a debugger is attached to, and says so', async () => {
+    const file = join(box.folder, 'pid')
+    const tracer = box.start(process.execPath, [program('tracer.mjs'), file])
+    await until(() => existsSync(file) && readFileSync(file, 'utf8') !== '')
+    const pid = Number(readFileSync(file, 'utf8'))
+    await until(() => readCommand(pid) === 'sleep 300')
+    const { ended, left } = await endMembers([id(pid)], { politeMs: 50 })
+    const note = expect.stringMatching(new RegExp(`^a debugger \\(${tracer} .*\\) was attached$`))
+    expect(ended).toEqual([{ pid, command: 'sleep 300', signal: 'SIGKILL', note }])
+    expect(left).toEqual([])
+    expect(isDead(tracer)).toBe(false)
+  })
+
+  it.skipIf(!native)(
+    'ends a process in uninterruptible sleep that the kernel lets go, and the child that it waited for',
+    async () => {
+      const parent = box.start(process.execPath, [program('vfork.mjs'), box.fifo('fifo'), box.mark])
+      await until(() => stateOf(parent) === 'D' && childrenOf(parent).length === 1)
+      const [child] = childrenOf(parent)
+      const { ended, left } = await endMembers([id(parent)], { politeMs: 50 })
+      expect(ended.map((one) => one.pid).sort()).toEqual([parent, child].sort())
+      expect(left).toEqual([])
+    },
+  )
 
   it('does not touch a process that has got the pid of a known one', async () => {
     const pid = box.start('sleep', ['60'])
@@ -104,6 +146,15 @@ describe.skipIf(process.platform !== 'linux')('endMembers', () => {
     const { ended } = await endMembers(findMembers(query).members, { query })
     expect(ended.map((one) => one.pid)).toEqual([mine])
     expect(stateOf(bystander)).toBe('S')
+  })
+
+  it('ends a set that goes on forking for an exit handler', async () => {
+    box.shell(`while :; do (sleep 0.5; : ${box.mark}) & sleep 0.02; done`)
+    await until(() => alive().length > 3)
+    const { left } = endMembersSync([], { tag: box.tag })
+    expect(left).toEqual([])
+    await until(() => alive().length === 0)
+    expect(findMembers({ tag: box.tag }).members).toEqual([])
   })
 
   it('kills a tree at once for an exit handler', async () => {

@@ -1,5 +1,7 @@
+import { closeSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { identify } from '../../src/process/identity.ts'
+import { isNative, loadNative } from '../../src/process/native.ts'
 import { childrenOf, PF_KTHREAD, readCommand, readEnvironTag, readStat } from '../../src/process/procfs.ts'
 import { findMembers, refusal, selfAndAncestors } from '../../src/reap/members.ts'
 import { Sandbox, stateOf, until } from '../process/sandbox.ts'
@@ -64,6 +66,64 @@ describe.skipIf(process.platform !== 'linux')('findMembers', () => {
     expect(pids(since)).toEqual([late])
     expect(pids(since.start)).toEqual([late])
     expect(findMembers({ also: [identify(early)!], since }).spared[0]?.reason).toBe('started before the session')
+  })
+
+  it('finds values that go on below the tag when it is asked to, and no others', async () => {
+    const values = [box.mark, `${box.mark}.17`, `${box.mark}.17.2`, `${box.mark}7`, `${box.mark}-1`, `x${box.mark}.1`]
+    const pids = values.map((value) => box.start('sleep', ['66'], { env: { [box.tag.name]: value } }))
+    for (const pid of pids) await started(pid)
+    const below = findMembers({ tag: { ...box.tag, below: true } }).members.map((member) => member.pid)
+    expect(below.sort()).toEqual(pids.slice(0, 3).sort())
+    expect(found()).toEqual(pids.slice(0, 1))
+  })
+
+  it('finds what holds the lease, with and without knowing its number', async (context) => {
+    const layer = loadNative()
+    const lease = isNative(layer) ? layer.makeLease(box.mark) : undefined
+    if (lease === undefined) return context.skip()
+    try {
+      const pid = box.start('sleep', ['66'], { env: { [box.tag.name]: '' } })
+      await started(pid)
+      for (const leaseFd of [lease, undefined, lease + 1, 0]) {
+        expect(findMembers({ lease: box.mark, leaseFd }).members).toMatchObject([{ pid, why: 'holds the lease' }])
+      }
+      for (const id of [box.mark.slice(0, -1), `${box.mark}-2`, '', 'none']) {
+        expect(findMembers({ lease: id, leaseFd: lease }).members).toEqual([])
+      }
+    } finally {
+      closeSync(lease)
+    }
+  })
+
+  it('finds what stayed in a session that a member leads, though nothing else links it', async () => {
+    const script = '(env -i /bin/sh -c "/bin/sleep 66; : $0" &); exec sleep 67'
+    const leader = box.start('setsid', ['/bin/sh', '-c', script, box.mark])
+    const orphan = () =>
+      box.marked().find((pid) => readStat(pid)?.session === leader && readStat(pid)?.ppid !== leader && pid !== leader)
+    await until(() => readCommand(leader) === 'sleep 67' && orphan() !== undefined)
+    const { members } = findMembers({ also: [identify(leader)!] })
+    expect(members.find((member) => member.pid === orphan())?.why).toBe(`in the session of ${leader}`)
+  })
+
+  it('finds what stayed in a session whose leader is known and dead but not collected', async () => {
+    const parent = box.shell(`setsid /bin/sh -c 'sleep 66 & wait' & exec sleep 67`)
+    const leader = () => childrenOf(parent).find((pid) => readStat(pid)?.session === pid) ?? 0
+    await until(() => childrenOf(leader()).some((pid) => readCommand(pid) === 'sleep 66'))
+    const known = identify(leader())!
+    const [orphan] = childrenOf(known.pid)
+    process.kill(known.pid, 'SIGKILL')
+    await until(() => stateOf(known.pid) === 'Z')
+    const { members } = findMembers({ also: [known] })
+    expect(members).toMatchObject([{ pid: orphan, why: `in the session of ${known.pid}` }])
+  })
+
+  it('does not take the session of a member that does not lead it', async () => {
+    const mine = box.start('sleep', ['66'])
+    const sibling = box.start('sleep', ['67'], { env: { [box.tag.name]: '' } })
+    await started(mine)
+    await started(sibling)
+    expect(readStat(mine)?.session).toBe(readStat(sibling)?.session)
+    expect(found()).toEqual([mine])
   })
 
   it('spares what is marked as a deliberate daemon, and says so', async () => {
