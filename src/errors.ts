@@ -6,7 +6,13 @@
 const BRAND = Symbol.for('harrow.error')
 
 /** The stable codes. `ERRORS.md` lists each with its cause and its cure; a test compares the two. */
-export type HarrowErrorCode = 'HARROW_USAGE' | 'HARROW_HANG' | 'HARROW_PROBE' | 'HARROW_INTERNAL'
+export type HarrowErrorCode =
+  | 'HARROW_USAGE'
+  | 'HARROW_HANG'
+  | 'HARROW_LEAK'
+  | 'HARROW_ORPHAN'
+  | 'HARROW_PROBE'
+  | 'HARROW_INTERNAL'
 
 /** Base class, never thrown itself. */
 export class HarrowError extends Error {
@@ -60,6 +66,22 @@ export class HangError extends HarrowError {
   }
 }
 Object.defineProperty(HangError.prototype, 'name', { value: 'HangError', writable: true, configurable: true })
+
+/** A handle that outlived its test, with `leaks: 'error'`. The message is the diagnosis. */
+export class LeakError extends HarrowError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('HARROW_LEAK', message, options)
+  }
+}
+Object.defineProperty(LeakError.prototype, 'name', { value: 'LeakError', writable: true, configurable: true })
+
+/** A process that outlived what had started it, with `orphans: 'error'`. The message is the diagnosis. */
+export class OrphanError extends HarrowError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('HARROW_ORPHAN', message, options)
+  }
+}
+Object.defineProperty(OrphanError.prototype, 'name', { value: 'OrphanError', writable: true, configurable: true })
 
 /** A step of taking evidence failed (inspector not reachable, no answer in time, unreadable snapshot). */
 export class ProbeError extends HarrowError {

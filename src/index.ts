@@ -11,7 +11,19 @@ export {
   type HarrowErrorCode,
   InternalError,
   isHarrowError,
+  LeakError,
+  OrphanError,
   ProbeError,
   type Site,
   UsageError,
 } from './errors.ts'
+export type { LiveHandle } from './inspect/facts.ts'
+export type { IgnoreRule } from './inspect/resources/ignore.ts'
+export type { NameChange } from './inspect/resources/names.ts'
+export type { ResourceSnapshot } from './inspect/resources/snapshot.ts'
+export {
+  type BeforeAfter,
+  type ResourceDeltaReport,
+  type TrackOptions,
+  trackResourceDeltas,
+} from './inspect/resources/track.ts'

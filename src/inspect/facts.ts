@@ -42,6 +42,8 @@ export interface HeldBy {
   event?: string
   /** True when the path goes through a fake clock's timer table (`@sinonjs/fake-timers`). */
   fakeClock?: boolean
+  /** Heap object id of the owner, when it is an object. */
+  id?: number
 }
 
 /** A suspended async function, async generator or module body. */
@@ -76,6 +78,27 @@ export interface AsyncFacts {
   tookMs: number
   /** What was left out and why, one sentence each. */
   notes: string[]
+}
+
+/** A handle that is open now: a timer, server, socket, watcher, worker, channel, child process. */
+export interface LiveHandle {
+  /** Unique within the thread; grows with time. */
+  id: number
+  /**
+   * Closed list: `Timeout`, `Interval`, `Immediate`, `Server`, `Socket`, `UnixServer`, `UnixSocket`, `UdpSocket`, `Pipe`,
+   * `FSWatcher`, `StatWatcher`, `FileHandle`, `Worker`, `MessagePort`, `BroadcastChannel`, `ChildProcess`, `Signal`, `Tty`,
+   * `Descriptor`; anything else keeps the name that Node's `async_hooks` has for it.
+   */
+  kind: string
+  /** One phrase that tells it from others of its kind: `every 20 ms`, `127.0.0.1:4711`, `/tmp/x`, `4912 \`sleep 100\``; may be ''. */
+  what: string
+  /** Does it keep the process alive? */
+  ref: boolean
+  ageMs: number
+  /** Where it was made, innermost first; Node's own frames included; empty when that is not known. */
+  created: RawFrame[]
+  /** For a child process. */
+  pid?: number
 }
 
 /** A synchronous call that a thread entered and has not left (see `breadcrumbs.ts`). */
