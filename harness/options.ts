@@ -54,10 +54,46 @@ export interface HangOptions {
   lost?: 'rerun' | 'off'
 }
 
+/** What becomes of a finding. */
+export type Severity = 'warn' | 'error' | 'off'
+
+/** A leak that is fine. */
+export interface LeakRule {
+  kind?: string | RegExp
+  /** Matched against the path of the line that made it. */
+  site?: string | RegExp
+}
+
+/** A {@link LeakRule} for the worker: source and flags of the regular expressions. */
+export interface LeakPattern {
+  kind: Pattern | null
+  site: Pattern | null
+}
+type Pattern = [source: string, flags: string]
+
 /** Options of {@link harrow}. */
 export interface HarrowOptions {
-  /** Limits of the supervisor; `false` leaves vitest's pool alone. */
+  /** Limits of the supervisor; `false` leaves vitest's pool alone: leaks and orphans of tests are not looked for then. */
   hang?: HangOptions | false
+  /**
+   * Processes that outlive the file that started them (and those of a test with the `reaper` fixture). They are ended in
+   * any case but `'off'`; `'warn'` reports them, `'error'` fails the test that started them too.
+   * @default 'warn'
+   */
+  orphans?: Severity
+  /**
+   * How long such a process may take to end by itself before it is ended, milliseconds.
+   * @default 500
+   */
+  orphanGrace?: number
+  /**
+   * Handles (timers, servers, sockets, watchers, workers, channels) that a test leaves open. `'warn'` reports them with
+   * the line that made them, `'error'` fails the test too.
+   * @default 'warn'
+   */
+  leaks?: Severity
+  /** Leaks that are fine: each rule names a kind (`'Interval'`), a place (part of its path), or both. */
+  ignoreLeaks?: LeakRule[]
   /**
    * Folder of the dumps, relative to vitest's root.
    * @default '.harrow/dumps'
@@ -92,6 +128,10 @@ export interface ResolvedOptions {
     maxPerFile: number
     lost: 'rerun' | 'off'
   } | null
+  orphans: Severity
+  orphanGrace: number
+  leaks: Severity
+  ignoreLeaks: LeakPattern[]
   dumpDir: string
   redact: string[]
   header: boolean
@@ -100,7 +140,18 @@ export interface ResolvedOptions {
 
 const HANG_LIMITS = ['grace', 'blocked', 'collect', 'start', 'stop', 'teardown', 'untimed'] as const
 const HANG_KEYS: readonly string[] = [...HANG_LIMITS, 'rerunRest', 'maxPerFile', 'lost']
-const KEYS: readonly string[] = ['hang', 'dumpDir', 'redact', 'header', 'compileCache']
+const SEVERITIES = ['warn', 'error', 'off'] as const
+const KEYS: readonly string[] = [
+  'hang',
+  'orphans',
+  'orphanGrace',
+  'leaks',
+  'ignoreLeaks',
+  'dumpDir',
+  'redact',
+  'header',
+  'compileCache',
+]
 /** The largest delay of a Node timer (2^31 - 1 ms, `lib/internal/timers.js`). */
 const MAX_MS = 2_147_483_647
 
@@ -117,6 +168,12 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
     HANG_KEYS,
   ) as HangOptions
   for (const key of HANG_LIMITS) limit(`hang.${key}`, hang[key])
+  limit('orphanGrace', options.orphanGrace)
+  for (const key of ['orphans', 'leaks'] as const) {
+    const value: unknown = options[key]
+    if (value !== undefined && !SEVERITIES.includes(value as Severity))
+      throw wrong(key, "'warn', 'error' or 'off'", value)
+  }
   boolean('hang.rerunRest', hang.rerunRest)
   boolean('header', options.header)
   boolean('compileCache', options.compileCache)
@@ -134,6 +191,13 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
       'harrow() options contradict each other: "hang.maxPerFile" counts re-runs, and "hang.rerunRest" is false. Leave one of them out.',
     )
   }
+  for (const key of ['leaks', 'orphans'] as const) {
+    if (off && options[key] !== undefined && options[key] !== 'off') {
+      throw new UsageError(
+        `harrow() options contradict each other: "${key}" needs the supervision of workers, and "hang" is false. Leave one of them out.`,
+      )
+    }
+  }
   return {
     hang: off
       ? null
@@ -149,6 +213,10 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
           maxPerFile: hang.maxPerFile ?? 3,
           lost: hang.lost ?? 'rerun',
         },
+    orphans: options.orphans ?? 'warn',
+    orphanGrace: options.orphanGrace ?? 500,
+    leaks: options.leaks ?? 'warn',
+    ignoreLeaks: leakRules(options.ignoreLeaks),
     dumpDir: options.dumpDir ?? '.harrow/dumps',
     redact: redactions(options.redact),
     header: options.header ?? false,
@@ -187,6 +255,22 @@ function redactions(value: unknown): string[] {
     if (entry instanceof RegExp) return entry.source
     if (typeof entry === 'string' && entry !== '') return escapeRegExp(entry)
     throw wrong('redact', 'non-empty strings and regular expressions', entry)
+  })
+}
+
+function leakRules(value: unknown): ResolvedOptions['ignoreLeaks'] {
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw wrong('ignoreLeaks', 'a list of rules', value)
+  const source = (entry: unknown, whole: boolean): Pattern | null => {
+    if (entry === undefined) return null
+    if (entry instanceof RegExp) return [entry.source, entry.flags.replace(/[gy]/g, '')]
+    if (typeof entry !== 'string' || entry === '') throw wrong('ignoreLeaks', 'strings and regular expressions', entry)
+    return [whole ? `^${escapeRegExp(entry)}$` : escapeRegExp(entry), '']
+  }
+  return value.map((rule: unknown) => {
+    const { kind, site } = record('harrow() option "ignoreLeaks"', rule, ['kind', 'site']) as LeakRule
+    if (kind === undefined && site === undefined) throw wrong('ignoreLeaks', 'rules with a kind or a site', rule)
+    return { kind: source(kind, true), site: source(site, false) }
   })
 }
 

@@ -1,5 +1,9 @@
 /** What the main process and a worker tell each other beside vitest's own messages. */
-import type { AsyncFacts, Breadcrumb, LostPromise, RawFrame } from '../src/inspect/facts.ts'
+
+import type { AsyncFacts, Breadcrumb, LiveHandle, LostPromise, RawFrame } from '../src/inspect/facts.ts'
+import type { LockFacts } from '../src/inspect/lock-trace.ts'
+import type { FetchSite, SentSignal, StreamNote, WaitFacts } from '../src/inspect/wait-facts.ts'
+import type { LeakPattern } from './options.ts'
 
 /** Marks a message as ours; vitest ignores messages without its own marks on both sides. */
 export const MARK = '__harrow__'
@@ -59,12 +63,91 @@ export interface SelfReport {
   owner: string | null
   fakeTimers: FakeTimerFact | null
   resources: Record<string, number> | null
+  /** What it waits for; null when it could not be looked at. */
+  wait: WaitFacts | null
+  /** Handles that are open, with the places where they were made; null when they are not recorded. */
+  handles: LiveHandle[] | null
+  /** Signals that its code has sent, and its calls of `fetch`, oldest first. */
+  signals: SentSignal[]
+  fetches: FetchSite[]
   /** Why something is missing. */
   notes: string[]
   tookMs: number
 }
 
-export type ToWorker = { [MARK]: 'ping'; n: number } | { [MARK]: 'dump'; n: number; owner: string | null }
+/** What ran in the worker when a handle or a process was made. */
+export interface Scope {
+  /** Task ids of the tests that were running: one, or the overlapping ones of concurrent tests, or none. */
+  tests: string[]
+  /** Name of the hook when one ran. */
+  hook: string | null
+  /** Task id of the suite, for a hook of a suite. */
+  suite: string | null
+  phase: WorkerPhase
+  file: string | null
+}
+
+/** A handle that outlived its test, its hook or its file. */
+export interface LeakReport {
+  scope: Scope
+  kind: string
+  what: string
+  ageMs: number
+  /** So many of the same kind from the same place in the same scope. */
+  count: number
+  created: RawFrame[]
+}
+
+/** What moved while a test ran; a count that did not move is absent. */
+export interface TestDelta {
+  /** Task id. */
+  test: string
+  descriptors?: number
+  /** Child processes of the worker. */
+  children?: number
+  /** Listeners on `process`. */
+  listeners?: number
+  /** Growth of the heap in use, garbage included; from 8 MiB. */
+  heapBytes?: number
+}
+
+/** A start of a process. */
+export interface SpawnReport {
+  scope: Scope
+  ordinal: number
+  /** Null for a synchronous call. */
+  pid: number | null
+  command: string
+  /** Milliseconds since the epoch. */
+  from: number
+  to: number
+  created: RawFrame[]
+}
+
+/** An error that the worker adds to the result of a test, or of the file when the test is null. */
+export interface Failure {
+  test: string | null
+  error: { name: string; message: string; stack: string }
+}
+
+/** A process that was ended because what had started it was over. */
+export interface ReapedProcess {
+  pid: number
+  command: string
+  ageMs: number | null
+  /** `SIGTERM`, `SIGKILL`, or `none` when it could not be ended. */
+  action: string
+  diagnosis: string
+}
+
+/** Whose processes are to be ended: those that one test started, or all that the file started. */
+export type ReapScope = { test: string } | { file: string }
+
+export type ToWorker =
+  | { [MARK]: 'ping'; n: number }
+  | { [MARK]: 'dump'; n: number; owner: string | null }
+  /** Answer to `file-end` and `reap`. */
+  | { [MARK]: 'verdict'; n: number; failures: Failure[]; reaped: ReapedProcess[] }
 
 export type FromWorker =
   | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }
@@ -72,8 +155,20 @@ export type FromWorker =
   /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
   | { [MARK]: 'timeout'; section: Section; waitedMs: number; state: WorkerState; report: SelfReport }
   | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
+  | ({ [MARK]: 'spawned' } & SpawnReport)
+  /** A deliberate process: not to be ended with its test or file. */
+  | { [MARK]: 'keep'; pid: number; until: 'file' | 'run' }
+  /**
+   * The hooks of a file are over. `serving`: children that do not hold the worker and end with it, see
+   * `harness/worker/children.ts`. Sent only when something is left or a process was started; answered by `verdict`.
+   */
+  | { [MARK]: 'file-end'; n: number; file: string; leaks: LeakReport[]; spawned: boolean; serving: number[] }
+  /** What the tests of a file have moved; not answered. */
+  | { [MARK]: 'deltas'; file: string; deltas: TestDelta[] }
+  /** The `reaper` fixtures and `reap()`; answered by `verdict`. */
+  | { [MARK]: 'reap'; n: number; whose: ReapScope; finding: boolean; serving: number[] }
   /** Trace mode: what runs waits for a promise that was collected while pending; an empty list when no such was found. */
-  | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean }
+  | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean; locks: LockFacts | null; streams: StreamNote[] }
 
 /** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
 export interface WorkerConfig {
@@ -88,6 +183,14 @@ export interface WorkerConfig {
   /** At most so many dumps of overdue tests and hooks per worker. */
   maxDumps: number
   redact: string[]
+  /** Look for handles that outlive their test. */
+  leaks: boolean
+  /** Leaks that are not reported. */
+  ignoreLeaks: LeakPattern[]
+  /** Look for processes that outlive their test. */
+  orphans: boolean
+  /** vitest loads the modules of each file anew. */
+  isolated: boolean
   /** Folder of Node's compile cache; null leaves it off. */
   compileCache: string | null
 }

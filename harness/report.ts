@@ -2,11 +2,12 @@
 import { resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
 import { classify } from '../src/dump/classify.ts'
-import type { Frame, HangFacts, Verdict } from '../src/dump/facts.ts'
+import type { Frame, HangFacts, LockWaits, Verdict } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import { writeDump } from '../src/dump/write.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
+import type { LockFacts } from '../src/inspect/lock-trace.ts'
 import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
 import { type Evidence, ownerOf } from './pool/evidence.ts'
 import type { Hang, Run } from './run.ts'
@@ -90,9 +91,25 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
       proven: evidence.lost.proven,
       created: frames(evidence.lost.promise?.created),
       awaited: frames(evidence.lost.promise?.awaited),
+      ...(evidence.lost.streams && {
+        streams: evidence.lost.streams.map(({ stream, listens, destroyed }) => ({
+          stream,
+          listens: listens.map((one) => ({ event: one.event, frames: frames(one.frames) })),
+          destroyed: frames(destroyed),
+        })),
+      }),
       ...(evidence.lost.note && { note: evidence.lost.note }),
     },
+    ...(evidence.lost?.locks && { locks: mapLocks(evidence.lost.locks, (raw) => mapFrame(mapper, raw)) }),
     fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
+    handles: self?.handles?.map((handle) => ({ ...handle, created: frames(handle.created) })) ?? null,
+    ...(self?.wait && {
+      waitedFor: {
+        ...self.wait,
+        signals: self.signals.map((one) => ({ ...one, frames: frames(one.frames) })),
+        fetches: self.fetches.map((one) => ({ ...one, frames: frames(one.frames) })),
+      },
+    }),
     resources: self?.resources ?? null,
     processes: evidence.processes,
     missing: [
@@ -122,6 +139,19 @@ function blamed(run: Run, evidence: Evidence, frames: Frame[]): Task | undefined
     evidence.test = best.id
   }
   return best
+}
+
+function mapLocks({ waits, others }: LockFacts, map: (raw: RawFrame) => Frame): LockWaits {
+  return {
+    waits: waits.map((wait) => ({
+      ...wait,
+      inner: wait.inner.map(map),
+      call: map(wait.call),
+      outer: wait.outer.map(map),
+      holders: wait.holders.map((holder) => ({ ...holder, taken: map(holder.taken) })),
+    })),
+    others: others.map(map),
+  }
 }
 
 function mapFrame(mapper: Mapper, raw: RawFrame): Frame {

@@ -4,18 +4,19 @@
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join, relative } from 'node:path'
 import type { HangFacts, Verdict } from '../src/dump/facts.ts'
-import { type OrphanEntry, RunRecord } from '../src/dump/run-record.ts'
+import { RunRecord } from '../src/dump/run-record.ts'
 import { identify, isRunning, type ProcessIdentity } from '../src/process/identity.ts'
-import { readEnvironTag } from '../src/process/procfs.ts'
 import { type PoolOptions, type SerializedError, type StockPool, taskById, titles, type Vitest } from './compat.ts'
+import type { Leak } from './leaks.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Evidence } from './pool/evidence.ts'
+import type { Policy } from './pool/leftovers.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
-import { MEMBER_ENV, SESSION_ENV } from './protocol.ts'
+import { type Orphan, Processes } from './processes.ts'
+import type { TestDelta } from './protocol.ts'
 import { settled } from './wait.ts'
 
 /** One hang, diagnosed. */
@@ -35,18 +36,13 @@ export interface Hang {
 /** What the reporters hear. */
 export interface RunListener {
   hang(hang: Hang): void | Promise<void>
-  orphans(orphans: OrphanEntry[]): void
+  orphans(orphans: readonly Orphan[]): void
   note(text: string): void
 }
 
 const PATIENTS_STOP_MS = 8000
-
-const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
-const require = createRequire(import.meta.url)
-
-/** Loaded at the end of a run, and the second only when there is something to end; synchronous for the exit handler. */
-const loadMembers = () => require(`../src/reap/members${extension}`) as typeof import('../src/reap/members.ts')
-const loadEnd = () => require(`../src/reap/end${extension}`) as typeof import('../src/reap/end.ts')
+/** The ladder for what earlier runs left takes at most a few seconds, and has had the whole run for it. */
+const RECOVERY_MS = 5000
 
 export class Run {
   readonly id = randomUUID().slice(0, 8)
@@ -54,7 +50,9 @@ export class Run {
   readonly vitest: Vitest
   readonly root: string
   readonly hangs: Hang[] = []
-  readonly orphans: OrphanEntry[] = []
+  readonly leaks: Leak[] = []
+  readonly orphans: Orphan[] = []
+  readonly processes: Processes
   readonly record: RunRecord
   /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
   cancelled = false
@@ -69,8 +67,6 @@ export class Run {
   readonly #patients = new Set<Patient>()
   readonly #temp: string | null
   readonly #abandoned: Patient[] = []
-  /** Test file by the mark of the worker that ran it: whose a process is that turns up at the end. */
-  readonly #files = new Map<string, string>()
   #numbers = 0
   #dumps = 0
   #said = new Set<string>()
@@ -80,8 +76,13 @@ export class Run {
     this.vitest = vitest
     this.options = options
     this.root = vitest.config.root
-    this.record = new RunRecord({ run: this.id, backend: process.env.HARROW_BACKEND ?? 'spawn', strength: 'basic' })
     this.#temp = this.#makeTemp()
+    this.processes = new Processes(this, this.#temp)
+    this.record = new RunRecord({
+      run: this.id,
+      backend: process.env.HARROW_BACKEND ?? 'spawn',
+      strength: this.processes.session.strength,
+    })
     process.once('exit', this.#onExit)
     vitest.onClose(() => this.close())
   }
@@ -93,10 +94,21 @@ export class Run {
     this.whenCancelled = new Promise((resolve) => {
       this.#cancel = resolve
     })
-    if (this.hangs.length === 0 && this.orphans.length === 0) return
-    this.hangs.length = 0
-    this.orphans.length = 0
+    if (this.hangs.length + this.leaks.length + this.orphans.length === 0) return
+    for (const list of [this.hangs, this.leaks, this.orphans]) list.length = 0
     this.record.restart()
+  }
+
+  #recovering: Promise<void> | undefined
+
+  /** Looks after runs that were killed; beside the tests, which do not wait for it. */
+  recover(): void {
+    this.#recovering ??= this.processes.recover().then(
+      (sentences) => {
+        for (const sentence of [...this.processes.session.notes, ...sentences]) this.note(sentence)
+      },
+      (error: unknown) => this.note(`earlier runs were not looked after: ${message(error)}`),
+    )
   }
 
   /** vitest forgets its cancel listeners when a run starts, after `begin`: called with each request to a worker. */
@@ -144,7 +156,14 @@ export class Run {
 
   // ---- workers
 
-  patient(base: StockPool, pool: PoolOptions, traceMs: number | null, events: PatientEvents): Patient {
+  /** @param policy null: nothing that it leaves behind is looked at (a run with promises traced) */
+  patient(
+    base: StockPool,
+    pool: PoolOptions,
+    traceMs: number | null,
+    policy: Policy | null,
+    events: PatientEvents,
+  ): Patient {
     const number = ++this.#numbers
     const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
     const patient = new Patient(
@@ -156,6 +175,7 @@ export class Run {
         record,
         traceMs,
         redact: this.options.redact,
+        policy,
         compileCache: this.#compileCache(pool),
       },
       events,
@@ -184,7 +204,7 @@ export class Run {
       // The stock worker waits for the end of its output, which a left child that shares the pipe never gives.
       const quick = await settled(stopped, 1500)
       if (quick === undefined) {
-        await this.endChildren(patient, children.length > 0 ? children : this.#members(patient))
+        await this.endChildren(patient, children.length > 0 ? children : this.processes.membersOf(patient))
         if ((await settled(stopped, 3000)) === undefined) {
           patient.process?.stdout?.destroy()
           patient.process?.stderr?.destroy()
@@ -195,56 +215,30 @@ export class Run {
     patient.dead = true
     await this.endChildren(patient, children)
     this.#patients.delete(patient)
-    if (patient.file !== null) this.#files.set(patient.tag, patient.file)
-  }
-
-  #members(patient: Patient): ProcessIdentity[] {
-    return loadMembers()
-      .findMembers({ tag: { name: MEMBER_ENV, value: patient.tag } })
-      .members.filter((m) => m.pid !== patient.pid)
   }
 
   /** Ends processes that outlived the worker that started them, and reports them. */
   async endChildren(patient: Patient, children: ProcessIdentity[]): Promise<void> {
-    const left = children.filter((child) => isRunning(child))
-    if (left.length === 0) return
-    const { members } = loadMembers().findMembers({ tag: { name: MEMBER_ENV, value: patient.tag }, also: left })
-    await this.#end(
-      members.filter((m) => m.pid !== patient.pid),
-      patient.ending,
-    )
+    this.addOrphans(await this.processes.endLeft(patient, children, patient.ending))
   }
 
-  /** @param silent the worker was ended because it hung: what it left is part of that, not a finding of its own */
-  async #end(ids: ProcessIdentity[], silent: boolean): Promise<void> {
-    if (ids.length === 0) return
-    const owners = new Map(ids.map((id) => [id.pid, readEnvironTag(id.pid, MEMBER_ENV)]))
-    const result = await loadEnd().endMembers(ids)
-    const { Redactor } = await import('../src/dump/redact.ts')
-    const redactor = new Redactor(this.options.redact)
-    const found = result.ended.map((p): OrphanEntry => {
-      const tag = owners.get(p.pid)
-      const file = tag
-        ? (this.#files.get(tag) ?? [...this.#patients].find((one) => one.tag === tag)?.file ?? null)
-        : null
-      const command = redactor.text(p.command)
-      const who = file ? `${this.relative(file)} left` : 'a test left'
-      return {
-        file: file ? this.relative(file) : '',
-        test: null,
-        class: 'orphan-process',
-        pid: p.pid,
-        command,
-        action: p.signal,
-        diagnosis: `${who} process ${p.pid} behind (${command}); it was ended with ${p.signal}`,
-      }
-    })
-    if (!silent) {
-      this.orphans.push(...found)
-      for (const entry of found) this.record.addOrphan(entry)
-      for (const listener of this.#listeners) listener.orphans(found)
+  addOrphans(found: readonly Orphan[]): void {
+    if (found.length === 0) return
+    this.orphans.push(...found)
+    for (const { entry } of found) this.record.addOrphan(entry)
+    for (const listener of this.#listeners) listener.orphans(found)
+  }
+
+  addDeltas(file: string, deltas: readonly TestDelta[]): void {
+    for (const { test, ...moved } of deltas) {
+      const task = taskById(this.vitest, test)
+      if (task) this.record.addDelta({ file: this.relative(file), test: titles(task), ...moved })
     }
-    for (const p of result.left) this.note(`process ${p.pid} (${redactor.text(p.command)}) could not be ended`)
+  }
+
+  addLeaks(found: readonly Leak[]): void {
+    this.leaks.push(...found)
+    for (const { entry } of found) this.record.addLeak(entry)
   }
 
   abandoned(patient: Patient): void {
@@ -322,7 +316,8 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
-    await this.#end(loadMembers().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members, false)
+    this.addOrphans(await this.processes.close())
+    if (this.#recovering) await settled(this.#recovering, RECOVERY_MS)
     this.#cleanUp()
   }
 
@@ -330,6 +325,7 @@ export class Run {
     if (this.#closed) return
     this.#closed = true
     this.writeRecord()
+    this.processes.release()
     if (this.#temp !== null) rmSync(this.#temp, { recursive: true, force: true })
     removeStale()
   }
@@ -359,7 +355,7 @@ export class Run {
     if (!this.#closed) {
       this.record.interrupted()
       this.#tellInterrupted()
-      loadEnd().endMembersSync(loadMembers().findMembers({ tag: { name: SESSION_ENV, value: this.id } }).members)
+      this.processes.endNow()
     }
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.

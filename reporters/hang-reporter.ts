@@ -1,6 +1,8 @@
 /** Prints each hang when it is found and a final block, and writes the run record at the end of each run. */
 import pc from 'picocolors'
+import type { Orphan } from '../harness/processes.ts'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
+import { renderLeakBlock } from '../src/dump/leak-block.ts'
 import type { HangBlockColors } from '../src/dump/render.ts'
 
 /** The part of vitest's logger that is used. */
@@ -34,8 +36,10 @@ export class HangReporter implements RunListener {
       this.#print(
         ` ${this.#colors().inverse(' harrow ')} watches for hangs: vitest's limits + ${grace} ms, blocked ${blocked} ms, collection ${collect} ms · dumps in ${options.dumpDir}`,
       )
+      this.#print(`          ${this.#run.processes.strength}`)
     }
     for (const text of this.#early.splice(0)) this.note(text)
+    this.#run.recover()
   }
 
   onTestRunStart(): void {
@@ -44,10 +48,14 @@ export class HangReporter implements RunListener {
 
   onTestRunEnd(): void {
     const written = this.#run.writeRecord()
-    const { hangs, orphans } = this.#run
-    if (hangs.length === 0 && orphans.length === 0) return
+    const { hangs, leaks, orphans } = this.#run
+    if (hangs.length + leaks.length + orphans.length === 0) return
     const c = this.#colors()
     const lines: string[] = ['']
+    if (leaks.length > 0) {
+      const block = renderLeakBlock({ leaks, record: '.harrow/run.json', colors: c })
+      lines.push(...block.split('\n').map((line) => ` ${line}`))
+    }
     if (hangs.length > 0) {
       lines.push(` ${c.bold(c.red('hangs'))}  ${hangs.length}`)
       for (const hang of hangs)
@@ -91,9 +99,9 @@ export class HangReporter implements RunListener {
     this.#print(`\n${block}\n`)
   }
 
-  orphans(orphans: { diagnosis: string }[]): void {
+  orphans(orphans: readonly Orphan[]): void {
     const c = this.#colors()
-    for (const orphan of orphans) this.#print(` ${c.inverse(' ORPHAN ')} ${orphan.diagnosis}`)
+    for (const { entry } of orphans) this.#print(` ${c.inverse(' ORPHAN ')} ${entry.diagnosis}`)
   }
 
   note(text: string): void {

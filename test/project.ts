@@ -29,7 +29,11 @@ export function makeProject(files: Record<string, string> = {}): Project {
       writeFileSync(join(folder, path), text)
     },
     vitest: (args, limitMs, env = {}) =>
-      runChild(process.execPath, [binOf('vitest'), 'run', ...args], { cwd: folder, env: cleanEnv(env), limitMs }),
+      runChild(process.execPath, [binOf('vitest'), 'run', ...args], {
+        cwd: folder,
+        env: cleanEnv({ XDG_STATE_HOME: join(folder, '.state'), ...env }),
+        limitMs,
+      }),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
   project.write('package.json', JSON.stringify({ name: 'project', private: true, type: 'module' }))

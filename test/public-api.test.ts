@@ -23,6 +23,8 @@ describe('the public names', () => {
         "HangError",
         "HarrowError",
         "InternalError",
+        "LeakError",
+        "OrphanError",
         "ProbeError",
         "UsageError",
         "isHarrowError",
@@ -41,12 +43,23 @@ describe('the public names', () => {
     expect(namesOf(join(root, 'harness/index.ts'))).toMatchInlineSnapshot(`
       [
         "HangError",
+        "LeakError",
+        "OrphanError",
         "UsageError",
+        "fixtures",
         "harrow",
         "isHarrowError",
+        "keep",
+        "reap",
+        "type Fixtures",
         "type HangOptions",
         "type HarrowOptions",
         "type HarrowPlugin",
+        "type KeepOptions",
+        "type LeakRule",
+        "type ReapedProcess",
+        "type Reaper",
+        "type Severity",
       ]
     `)
   })

@@ -1,11 +1,14 @@
 /** Takes the evidence of a hang: every step has a bound, and what could not be had is said. */
 import type { Phase } from '../../src/dump/facts.ts'
+import { isWaitingLine } from '../../src/dump/waiting-line.ts'
 import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
 import { attachThread } from '../../src/inspect/attach-thread.ts'
 import type { InspectorClient } from '../../src/inspect/client.ts'
 import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
 import { explainStuck } from '../../src/inspect/kernel-wait.ts'
+import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
+import type { StreamNote } from '../../src/inspect/wait-facts.ts'
 import { descendants, processFacts } from '../../src/process/tree.ts'
 import { type StockPool, type TestProject, taskById } from '../compat.ts'
 import type { FinishedTest, FromWorker, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
@@ -51,7 +54,13 @@ export interface Evidence {
   crumb: Breadcrumb | null
   kernel: string[]
   self: SelfReport | null
-  lost: { proven: boolean; promise: LostPromise | null; note?: string } | null
+  lost: {
+    proven: boolean
+    promise: LostPromise | null
+    note?: string
+    locks?: LockFacts | null
+    streams?: StreamNote[]
+  } | null
   /** Results that vitest may not have reported. */
   finished: FinishedTest[]
   processes: ProcessFact[]
@@ -184,6 +193,19 @@ export function isAbsent(evidence: Evidence): boolean {
   if (owner === null || suspended.some((f) => f.user && f.owner === owner)) return false
   const task = evidence.test === null ? undefined : taskById(evidence.context.project.vitest, evidence.test)
   return evidence.phase !== 'test' || !task || testSource(task.file.filepath, task.name)?.body !== 'plain'
+}
+
+/**
+ * Does what hangs wait in somebody's queue? Nothing of the system holds the promise, only a collection or a field of the
+ * program. A second run with promises traced may then tell who is served and does not make room.
+ */
+export function isQueued(evidence: Evidence): boolean {
+  const suspended = evidence.self?.async?.suspended
+  const owner = ownerOf(evidence)
+  if (evidence.loop !== 'idle' || !suspended || owner === null) return false
+  if (evidence.phase === 'start' || evidence.phase === 'collect' || evidence.phase === 'after-tests') return false
+  const leaves = suspended.filter((f) => f.owner === owner && f.heldBy.length > 0)
+  return leaves.some(({ heldBy }) => heldBy.every(isWaitingLine))
 }
 
 /** The label that marks what hangs in the await graph. */

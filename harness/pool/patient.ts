@@ -11,6 +11,7 @@ import type { FromWorker, SelfReport, ToWorker, WorkerConfig, WorkerState } from
 import { isOurs, MARK, MEMBER_ENV, SESSION_ENV, WORKER_ENV } from '../protocol.ts'
 import { readRecord } from '../state-record.ts'
 import { settled } from '../wait.ts'
+import type { Policy } from './leftovers.ts'
 
 /** The worker's first module. {@link file://./../worker/entry.ts} */
 const ENTRY = new URL(`../worker/entry${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
@@ -27,6 +28,8 @@ export interface PatientOptions {
   /** See `WorkerConfig`. */
   traceMs: number | null
   redact: string[]
+  /** What becomes of leaks and orphans; null: they are not looked for. */
+  policy: Policy | null
   /** Folder of the compile cache, null when it is off. */
   compileCache: string | null
 }
@@ -77,6 +80,10 @@ export class Patient {
       traceMs: options.traceMs,
       maxDumps: 20,
       redact: options.redact,
+      leaks: options.policy !== null && options.policy.leaks !== 'off',
+      ignoreLeaks: options.policy?.ignoreLeaks ?? [],
+      orphans: options.policy !== null && options.policy.orphans !== 'off',
+      isolated: pool.project.config.isolate !== false,
       compileCache: options.compileCache,
     }
     ;(env as NodeJS.ProcessEnv)[WORKER_ENV] = JSON.stringify(config)
@@ -123,7 +130,7 @@ export class Patient {
       this.tid = message.tid
       this.notes = message.notes
     } else if (message[MARK] === 'pong') this.state = message.state
-    else if ('n' in message) {
+    else if (message[MARK] === 'dumped') {
       this.#waiting.get(message.n)?.(message)
       this.#waiting.delete(message.n)
     } else this.#events.report(message)

@@ -2,13 +2,12 @@
  * Runs a test once more, alone, in a worker that traces promises, and reports nothing of it to vitest: the only result
  * is which promise was lost, where it was made and where it was awaited.
  */
-import type { LostPromise } from '../../src/inspect/facts.ts'
 import { below, type FileTask, type MainRpc, type RunContext } from '../compat.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import { settled } from '../wait.ts'
 import type { Limits } from './deadlines.ts'
-import type { Evidence } from './evidence.ts'
+import { type Evidence, isQueued } from './evidence.ts'
 import type { Patient, PatientEvents } from './patient.ts'
 import { answer, isRpcRequest, refuse } from './rpc.ts'
 
@@ -49,7 +48,33 @@ const LOOK_MS = 3000
 /** For the start of the worker and a busy machine. */
 const SLOW_MS = 10_000
 
+/** Earlier tests of the file run again for so long at most, the nearest ones. */
+const EARLIER_MS = 10_000
+
+/**
+ * The hung test alone; when it hangs in a queue, or ends alone, then behind the tests that ran before it: one of them may
+ * have left behind what it waits for.
+ */
 export async function traceLost(request: TraceRequest): Promise<NonNullable<Evidence['lost']>> {
+  const earlier = earlierTests(request)
+  const queued = isQueued(request.evidence)
+  const first = await traceOnce(request, queued ? earlier : { ids: [], ms: 0 })
+  if (first.note !== ENDED_ALONE || queued || earlier.ids.length === 0) return first
+  return traceOnce(request, earlier)
+}
+
+const ENDED_ALONE = 'traced again: the test ended when it ran alone'
+
+/** Part of the limit that only a test that hung has used up. */
+const HUNG = 0.9
+
+interface Earlier {
+  ids: string[]
+  /** How long they took. */
+  ms: number
+}
+
+async function traceOnce(request: TraceRequest, earlier: Earlier): Promise<NonNullable<Evidence['lost']>> {
   const { evidence, limits, rpc } = request
   const path = evidence.file
   const none = (note: string): NonNullable<Evidence['lost']> => ({ proven: false, promise: null, note })
@@ -58,9 +83,10 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
   const spec = context?.files.find((f) => f.filepath === path)
   if (!context || !spec) return none('no trace: the file is not part of this request')
 
-  let found: (lost: { lost: LostPromise[]; body: boolean }) => void = () => {}
+  type Told = FromWorker & { [MARK]: 'lost' }
+  let found: (told: Told) => void = () => {}
   let ended: (note: string) => void = () => {}
-  const outcome = new Promise<{ lost: LostPromise[]; body: boolean } | string>((resolve) => {
+  const outcome = new Promise<Told | string>((resolve) => {
     found = resolve
     ended = resolve
   })
@@ -69,36 +95,65 @@ export async function traceLost(request: TraceRequest): Promise<NonNullable<Evid
     started = () => resolve(true)
   })
 
-  request.cancelled.then(() => ended('the run was cancelled'))
-  const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + LOOK_MS
+  request.cancelled.then(() => ended('traced again: the run was cancelled'))
+  // What stands in a queue is not collected: it is looked at when its limit has passed.
+  const lookMs = isQueued(evidence) ? 0 : LOOK_MS
+  const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + lookMs
   const patient = request.patient(traceMs, {
     message: (message) => {
       if (isRpcRequest(message)) return void serve(patient, rpc, message)
       const type = (message as { type?: string } | null)?.type
       if (type === 'started') started()
-      else if (type === 'testfileFinished') ended('the test ended when it ran alone')
+      else if (type === 'testfileFinished')
+        ended(earlier.ids.length === 0 ? ENDED_ALONE : 'traced again: the test ended when it ran with those before it')
     },
     report: (message: FromWorker) => {
       if (message[MARK] === 'lost') found(message)
     },
-    error: (error) => ended(`the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
-    exit: (code, signal) => ended(`the traced worker exited (${signal ?? code})`),
+    error: (error) =>
+      ended(`traced again: the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
+    exit: (code, signal) => ended(`traced again: the traced worker exited (${signal ?? code})`),
   })
-  const bound = traceMs + SLOW_MS
+  const bound = traceMs + SLOW_MS + 3 * earlier.ms
   try {
     await patient.start()
     patient.send(request.startMessage)
     if (!(await settled(ready, limits.start))) return none('no trace: the traced worker did not start')
-    const files = [{ ...spec, testIds: testIds(request), testLocations: undefined, testNamePattern: undefined }]
+    const ids = [...earlier.ids, ...testIds(request)]
+    const files = [{ ...spec, testIds: ids, testLocations: undefined, testNamePattern: undefined }]
     patient.send({ ...request.runMessage, context: { ...context, files } })
-    const result = (await settled(outcome, bound)) ?? 'no promise of it was lost when it ran alone'
-    if (typeof result === 'string') return none(`traced again: ${result}`)
-    if (result.lost.length === 0) return none('traced again: no promise of it was lost when it ran alone')
-    return { proven: result.body, promise: result.lost[0] ?? null }
+    const result = (await settled(outcome, bound)) ?? NONE_LOST
+    if (typeof result === 'string') return none(result)
+    const { lost, locks, body, streams } = result
+    if (lost.length === 0 && (locks === null || locks.waits.length === 0)) return none(NONE_LOST)
+    return { proven: body && lost.length > 0, promise: lost[0] ?? null, locks, streams }
   } finally {
     await patient.kill()
     await request.retire(patient)
   }
+}
+
+const NONE_LOST = 'traced again: no promise of it was lost when it ran alone'
+
+/** Tests of the file that came to an end before the hung one, in order. */
+function earlierTests({ evidence, files }: TraceRequest): Earlier {
+  const file = evidence.file === null ? undefined : files(evidence.file)[0]
+  if (!file || evidence.test === null || evidence.phase === 'collect') return { ids: [], ms: 0 }
+  const tests = [...below(file)].filter((task) => task.type === 'test')
+  const before = tests.slice(
+    0,
+    tests.findIndex((task) => task.id === evidence.test),
+  )
+  const earlier: Earlier = { ids: [], ms: 0 }
+  for (const task of before.reverse()) {
+    const ms = task.result?.duration ?? 0
+    // One that hung itself would do so again.
+    if (task.mode !== 'run' || ms > HUNG * evidence.limitMs) continue
+    if (earlier.ms + ms > EARLIER_MS) break
+    earlier.ms += ms
+    earlier.ids.unshift(task.id)
+  }
+  return earlier
 }
 
 /** The hung test, or for a hook of a suite the first test behind it; nothing for a file that hangs while it is collected. */

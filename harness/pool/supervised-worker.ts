@@ -10,6 +10,7 @@ import { MARK } from '../protocol.ts'
 import type { Hang, Run } from '../run.ts'
 import { findOverdue, type Limits, nextLimit, type Overdue, type Stage } from './deadlines.ts'
 import type { Evidence } from './evidence.ts'
+import { Leftovers, type Policy } from './leftovers.ts'
 import type { Patient } from './patient.ts'
 import type { RestFilter } from './speak.ts'
 
@@ -44,6 +45,8 @@ export class SupervisedWorker implements PoolWorker {
   readonly #options: PoolOptions
   readonly #run: Run
   readonly #limits: Limits
+  readonly #policy: Policy
+  readonly #leftovers: Leftovers
   readonly #rpc: MainRpc
   readonly #emitter = new EventEmitter()
 
@@ -69,13 +72,15 @@ export class SupervisedWorker implements PoolWorker {
   #hangsInFile = 0
   #filter: RestFilter | undefined
 
-  constructor(base: StockPool, name: string, options: PoolOptions, run: Run, limits: Limits) {
+  constructor(base: StockPool, name: string, options: PoolOptions, run: Run, limits: Limits, policy: Policy) {
     this.#base = base
     this.name = name
     this.cacheFs = base === 'forks'
     this.#options = options
     this.#run = run
     this.#limits = limits
+    this.#policy = policy
+    this.#leftovers = new Leftovers(run, options.project, policy)
     this.#rpc = mainRpc(options.project, this.cacheFs)
     this.#emitter.setMaxListeners(0)
     this.#patient = this.#makePatient()
@@ -138,9 +143,9 @@ export class SupervisedWorker implements PoolWorker {
   #makePatient(): Patient {
     // What a worker said before it was ended may still arrive after we have spoken for it.
     const heard = (): boolean => patient === this.#patient && !patient.ending
-    const patient: Patient = this.#run.patient(this.#base, this.#options, null, {
+    const patient: Patient = this.#run.patient(this.#base, this.#options, null, this.#policy, {
       message: (message) => heard() && this.#fromVitest(message),
-      report: (message) => heard() && this.#fromTracker(message),
+      report: (message) => heard() && !this.#leftovers.hear(patient, message) && this.#fromTracker(message),
       error: (error) => heard() && this.#emit('error', error),
       exit: (code, signal) => heard() && this.#exited(code, signal),
     })
@@ -205,9 +210,10 @@ export class SupervisedWorker implements PoolWorker {
 
   async #timedOut(message: FromWorker & { [MARK]: 'timeout' }): Promise<void> {
     const context = this.#context()
-    const { evidenceOfTimeout, isAbsent } = await loadEvidence()
+    const { evidenceOfTimeout, isAbsent, isQueued } = await loadEvidence()
     const evidence = evidenceOfTimeout(context, message)
-    if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
+    const traced = isAbsent(evidence) || isQueued(evidence)
+    if (traced && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
     else await this.#run.report(evidence)
   }
 
@@ -279,7 +285,7 @@ export class SupervisedWorker implements PoolWorker {
     const stage = this.#stage
     const patient = this.#patient
     try {
-      const { collectEvidence, isAbsent } = await loadEvidence()
+      const { collectEvidence, isAbsent, isQueued } = await loadEvidence()
       const evidence = await collectEvidence(this.#context(), stage, overdue)
       if (evidence === 'recovered' || patient !== this.#patient || patient.dead || patient.stopping) return
       // It came to its end while we looked.
@@ -293,8 +299,8 @@ export class SupervisedWorker implements PoolWorker {
       await this.#run.endChildren(patient, children)
       if (patient.dead) await this.#run.retire(patient)
       let hang: Hang
-      if (isAbsent(evidence) && this.#run.options.hang?.lost === 'rerun' && stage === 'run')
-        hang = await this.#traced(evidence)
+      const traced = isAbsent(evidence) || isQueued(evidence)
+      if (traced && this.#run.options.hang?.lost === 'rerun' && stage === 'run') hang = await this.#traced(evidence)
       else hang = await this.#run.report(evidence)
       await this.#goOn(stage, hang)
     } catch (error) {
@@ -392,7 +398,7 @@ export class SupervisedWorker implements PoolWorker {
       rpc: this.#rpc,
       startMessage: this.#startMessage!,
       runMessage: this.#runMessage!,
-      patient: (traceMs, events) => this.#run.patient(this.#base, this.#options, traceMs, events),
+      patient: (traceMs, events) => this.#run.patient(this.#base, this.#options, traceMs, null, events),
       retire: (patient) => this.#run.retire(patient),
       cancelled: this.#run.whenCancelled,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),

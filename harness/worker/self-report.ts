@@ -1,7 +1,9 @@
 /** The worker looks at itself, synchronously, at the moment at which a limit passes. Loaded only then. */
 import { redactLocal } from '../../src/dump/redact.ts'
-import type { AsyncFacts } from '../../src/inspect/facts.ts'
+import type { AsyncFacts, LiveHandle } from '../../src/inspect/facts.ts'
+import { beginLook, lookAtHeld } from '../../src/inspect/held-objects.ts'
 import { dumpSuspendedHere } from '../../src/inspect/suspended.ts'
+import type { FetchSite, SentSignal, WaitFacts } from '../../src/inspect/wait-facts.ts'
 import type { FakeTimerFact, SelfReport } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
 import { now } from './globals.ts'
@@ -15,6 +17,12 @@ export interface SelfReportOptions {
   fakeTimers: FakeTimerFact | null
   /** Sources of regular expressions: names of locals that are never printed, beside the built-in list. */
   redact: string[]
+  /** Handles that are open, with the places where they were made; absent when they are not recorded. */
+  handles?: () => LiveHandle[]
+  /** Signals that the worker's code has sent. */
+  signals?: () => SentSignal[]
+  /** Calls of `fetch`, whose sockets undici makes later. */
+  fetches?: () => FetchSite[]
 }
 
 /** Above this much heap no snapshot is taken: it would take tens of seconds (DESIGN.md, "Cost of a snapshot"). */
@@ -26,17 +34,23 @@ export function selfReport(options: SelfReportOptions): SelfReport {
   const extra = options.redact.map((source) => new RegExp(source, 'i'))
   const heap = process.memoryUsage().heapUsed
   let async: AsyncFacts | null = null
+  let wait: WaitFacts | null = null
+  const begun = attempt(beginLook, notes, 'no look at the children')
   if (heap > MAX_HEAP_BYTES) {
     const mb = Math.round(heap / 1024 / 1024)
     notes.push(`no heap snapshot: ${mb} MB of heap in use, the limit is ${MAX_HEAP_BYTES / 1024 / 1024} MB`)
   } else {
     try {
-      async = dumpSuspendedHere({
+      const inspection = {
         isUser: isUserScript,
         ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript },
         preferOwner: options.owner ?? undefined,
         known,
-        redact: (name, value) => redactLocal(name, value, extra),
+        redact: (name: string, value: string) => redactLocal(name, value, extra),
+      }
+      async = dumpSuspendedHere(inspection, (found, post) => {
+        const ids = heldIds(found, options.owner)
+        wait = attempt(() => lookAtHeld(post, ids, begun ?? undefined), notes, 'no look at what is waited for')
       })
       for (const f of async.suspended) known.add(f.id)
     } catch (error) {
@@ -45,12 +59,32 @@ export function selfReport(options: SelfReportOptions): SelfReport {
   }
   return {
     async,
+    wait,
     owner: options.owner,
     fakeTimers: options.fakeTimers,
     resources: activeResources(),
+    handles: options.handles ? attempt(options.handles, notes, 'no list of handles') : null,
+    signals: attempt(() => options.signals?.() ?? [], notes, 'no list of signals') ?? [],
+    fetches: attempt(() => options.fetches?.() ?? [], notes, 'no list of requests') ?? [],
     notes,
     tookMs: now() - began,
   }
+}
+
+/** An addition must not cost the rest of the report. */
+function attempt<T>(look: () => T, notes: string[], what: string): T | null {
+  try {
+    return look()
+  } catch (error) {
+    notes.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+    return null
+  }
+}
+
+/** The owners of what the hung section waits for; finding each of them takes a walk over the heap. */
+function heldIds({ suspended }: AsyncFacts, owner: string | null): number[] {
+  const held = suspended.filter((one) => one.owner === owner).flatMap((one) => one.heldBy)
+  return held.filter((one) => !/^(?:Timeout|TaskDeadline)$/.test(one.owner)).flatMap(({ id }) => id ?? [])
 }
 
 function activeResources(): Record<string, number> | null {

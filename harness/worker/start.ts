@@ -6,12 +6,23 @@
 import { readlinkSync } from 'node:fs'
 import module, { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
+import { OrphanError } from '../../src/errors.ts'
 import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
+import { noteCalls } from '../../src/inspect/call-notes.ts'
 import { readCallSites } from '../../src/inspect/call-sites.ts'
+import { type HandleRegistry, installHandles } from '../../src/inspect/resources/handles.ts'
+import { watchSpawns } from '../../src/inspect/spawn-watch.ts'
+import { isNative, loadNative } from '../../src/process/native.ts'
 import type { FakeTimerFact, FromWorker, Section, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
-import { isOurs, MARK, WORKER_ENV } from '../protocol.ts'
+import { isOurs, MARK, MEMBER_ENV, WORKER_ENV } from '../protocol.ts'
 import { encodeRecord, openRecord } from '../state-record.ts'
+import { isUserScript } from '../user-code.ts'
+import { expose } from './api.ts'
+import { Children } from './children.ts'
+import { FileEnd, type FileTask, type Reports } from './file-end.ts'
 import { now, onMessage, post, processId, thread, writeAt } from './globals.ts'
+import { answered, ask } from './requests.ts'
+import { TestDeltas } from './test-deltas.ts'
 import type { Trace } from './trace.ts'
 import { type RunnerClass, Tracker } from './tracker.ts'
 
@@ -49,7 +60,10 @@ export async function start(): Promise<void> {
   }
   const report = (owner: string | null): SelfReport => {
     const { selfReport } = load<typeof import('./self-report.ts')>('self-report')
-    return selfReport({ owner, fakeTimers: fakeTimerFact(), redact: config.redact })
+    const open = handles === null ? undefined : () => handles.live({ unref: true }).map(({ handle }) => handle)
+    const { signals, fetches } = calls
+    const fakeTimers = fakeTimerFact()
+    return selfReport({ owner, fakeTimers, redact: config.redact, signals, fetches, ...(open && { handles: open }) })
   }
 
   const tracker = new Tracker({
@@ -74,7 +88,47 @@ export async function start(): Promise<void> {
       tracker.to(phase, hook)
       return undefined
     },
+    fileEnd(file, runner) {
+      const moved = deltas?.take() ?? []
+      const { filepath } = file as FileTask
+      if (moved.length > 0 && filepath) send({ [MARK]: 'deltas', file: filepath, deltas: moved })
+      return fileEnd.ended(file as FileTask, runner as Reports)
+    },
+    testEnd: (id) => deltas?.ended(id),
+    between: () => deltas?.reset(),
     ...(config.traceMs !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
+  })
+
+  const scope = () => tracker.scope()
+  const handles = startHandles(scope, notes)
+  const calls = noteCalls()
+  const deltas = config.leaks ? new TestDeltas() : undefined
+  let spawned = false
+  const children = new Children()
+  const mark = process.env[MEMBER_ENV]
+  if (mark !== undefined) {
+    watchSpawns({
+      mark: { name: MEMBER_ENV, value: mark },
+      started(note, child) {
+        spawned = true
+        if (child) children.add(child)
+        send({ [MARK]: 'spawned', scope: scope(), ...note, pid: note.pid ?? null })
+      },
+    })
+  }
+  const fileEnd = new FileEnd({
+    handles: config.leaks ? handles : null,
+    ignore: config.ignoreLeaks.map(({ kind, site }) => ({
+      ...(kind !== null && { kind: new RegExp(...kind) }),
+      ...(site !== null && { site: new RegExp(...site) }),
+    })),
+    spawned: () => {
+      const before = spawned && config.orphans
+      spawned = false
+      return before
+    },
+    serving: () => children.serving(),
+    isolated: config.isolated,
   })
 
   installBreadcrumbs({
@@ -104,7 +158,7 @@ export async function start(): Promise<void> {
     fakeTimersSince = frames
   })
   notes.push(...tracker.install(vitest.TestRunner))
-  exposeState(tracker)
+  exposeApi(tracker, handles, () => children.serving())
 
   await import(config.entry)
 
@@ -115,6 +169,9 @@ export async function start(): Promise<void> {
     switch (request[MARK]) {
       case 'ping':
         send({ [MARK]: 'pong', n: request.n, state: tracker.state })
+        break
+      case 'verdict':
+        answered(request)
         break
       case 'dump':
         send({
@@ -127,6 +184,11 @@ export async function start(): Promise<void> {
     }
   })
   send({ [MARK]: 'hello', pid: processId, thread, tid: kernelThread(), notes })
+  // The kernel then ends this process with the main process, even one that spins in a loop and reads no message.
+  if (isMainThread) {
+    const native = loadNative()
+    if (isNative(native)) native.dieWithParent()
+  }
 }
 
 function send(message: FromWorker): void {
@@ -135,6 +197,16 @@ function send(message: FromWorker): void {
 
 function plainSection({ test, hook, start, timeout }: Section): Section {
   return { test, hook, start, timeout }
+}
+
+/** Also without looking for leaks: a dump names the lines that made what a test waits for. */
+function startHandles(scope: () => unknown, notes: string[]): HandleRegistry | null {
+  try {
+    return installHandles({ scope, isUser: isUserScript })
+  } catch (error) {
+    notes.push(`no creation sites of handles: ${error instanceof Error ? error.message : String(error)}`)
+    return null
+  }
 }
 
 function openStateRecord(path: string | null, notes: string[]): number | null {
@@ -147,11 +219,23 @@ function openStateRecord(path: string | null, notes: string[]): number | null {
   }
 }
 
-/** Read through the inspector while the thread is paused, when no message can be answered. */
-function exposeState(tracker: Tracker): void {
-  Object.defineProperty(globalThis, Symbol.for('harrow.worker'), {
-    configurable: true,
-    value: { snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished() }) },
+function orphanError({ message, stack }: { message: string; stack: string }): OrphanError {
+  return Object.defineProperty(new OrphanError(message), 'stack', { value: stack })
+}
+
+function exposeApi(tracker: Tracker, handles: HandleRegistry | null, serving: () => number[]): void {
+  expose({
+    // Read through the inspector while the thread is paused, when no message can be answered.
+    snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished() }),
+    api: {
+      handles,
+      scope: () => tracker.scope(),
+      async reap(whose, finding) {
+        const { reaped, failures } = await ask({ [MARK]: 'reap', whose, finding, serving: finding ? serving() : [] })
+        return { reaped, errors: failures.map(({ error }) => orphanError(error)) }
+      },
+      keep: (pid, until) => send({ [MARK]: 'keep', pid, until }),
+    },
   })
 }
 

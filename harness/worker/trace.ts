@@ -2,7 +2,10 @@
  * Trace mode of a worker: one test, hook or file runs alone with its promises traced. As soon as what runs can be shown
  * to wait for a promise that was collected while pending, the main process is told and the worker is no longer needed.
  */
+import { type CallCounts, startCallCounts } from '../../src/inspect/call-counts.ts'
+import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { type PromiseTrace, startPromiseTrace } from '../../src/inspect/promise-trace.ts'
+import { type StreamLog, startStreamLog } from '../../src/inspect/stream-log.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
@@ -22,6 +25,8 @@ export interface Trace {
 
 /** @param traceMs give up so long after the last body has begun */
 export function startTrace(send: (message: FromWorker) => void, traceMs: number): Trace {
+  const counts = countCalls()
+  const streams = watchStreams()
   const trace = startPromiseTrace({ isUser: isUserScript })
   let timer: NodeJS.Timeout | undefined
   let lastSnapshot = 0
@@ -29,6 +34,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
   let until = 0
 
   async function look(owner: string): Promise<void> {
+    streams?.look()
     await trace.settle(500)
     const lost = trace.check()
     if (told) return
@@ -36,7 +42,13 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
     if (!found && now() < until) return
     told = true
     trace.stop()
-    send({ [MARK]: 'lost', lost: found ? lost : [], body: found })
+    send({
+      [MARK]: 'lost',
+      lost: found ? lost : [],
+      body: found,
+      locks: readLocks(trace, counts),
+      streams: streams?.notes() ?? [],
+    })
   }
 
   /**
@@ -74,5 +86,31 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
       again(owner, () => pending)
     },
     stop: () => trace.stop(),
+  }
+}
+
+/** Whether it can count or not, the trace goes on. */
+function countCalls(): CallCounts | undefined {
+  try {
+    return startCallCounts(isUserScript)
+  } catch {
+    return undefined
+  }
+}
+
+function watchStreams(): StreamLog | undefined {
+  try {
+    return startStreamLog()
+  } catch {
+    return undefined
+  }
+}
+
+function readLocks(trace: PromiseTrace, counts: CallCounts | undefined): LockFacts | null {
+  try {
+    return counts === undefined ? null : trace.locks(counts)
+  } catch {
+    // What the locks say is an addition: a loss is told without it.
+    return null
   }
 }

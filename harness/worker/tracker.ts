@@ -3,8 +3,9 @@
  * before vitest makes its runner (every touch point is listed in `harness/compat.ts`), and tells the state record at
  * each transition.
  */
-import type { FinishedTest, RunningTest, Section, WorkerPhase, WorkerState } from '../protocol.ts'
+import type { FinishedTest, RunningTest, Scope, Section, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
+import { type BoundedSection, watchDeadlines } from './deadline-watch.ts'
 import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
 
@@ -26,14 +27,6 @@ interface Suite {
   filepath?: string
   file?: Suite
   suite?: Suite
-}
-
-/** vitest 5.1: the deadline of a bounded section; `timer` is a real `Timeout` of Node. */
-interface TaskDeadline {
-  timer?: { _onTimeout?: (...args: unknown[]) => void }
-  startTime?: number
-  endTime?: number
-  clear(): void
 }
 
 type Trace = (name: string, attributes: unknown, cb?: () => unknown) => unknown
@@ -60,6 +53,12 @@ export interface TrackerEvents {
   overdue(section: Section, owner: string | null): 'hold' | undefined
   /** A test, a hook of a suite or a collection starts (trace mode watches its promise). */
   body?(owner: string, promise: Promise<unknown>): void
+  /** A test is over, with its hooks and fixtures. */
+  testEnd?(id: string): void
+  /** Something other than a test has run: a collection, a hook of a suite. */
+  between?(): void
+  /** The last hook of a file is over; vitest waits for the promise before it reports the file as finished. */
+  fileEnd?(file: object, runner: object): Promise<void>
 }
 
 /** Names of vitest's trace spans that are hooks of one test, with the hook's name. */
@@ -74,12 +73,6 @@ const SUITE_HOOKS: Record<string, string> = {
   'suite.beforeAll': 'beforeAll',
   'suite.afterAll': 'afterAll',
   'suite.cleanup': 'beforeAll cleanup',
-}
-
-const SECTION = Symbol('harrow.section')
-
-interface LiveSection extends Section {
-  owner: string | null
 }
 
 export class Tracker {
@@ -102,6 +95,8 @@ export class Tracker {
   #entering: Task | null = null
   #tasks = new Map<string, Task>()
   #pendingBetween = false
+  /** A test has ended and nothing else has run since. */
+  #adjacent = false
   /** Whether a suite or one above it has `aroundEach` hooks. */
   readonly #around = new WeakMap<Suite, boolean>()
   #hooksOf: RunnerClass['getSuiteHooks']
@@ -123,6 +118,19 @@ export class Tracker {
     if (running.length === 1) return testOwner(running[0]!.id)
     if (phase === 'hook' && running.length === 0 && hook) return hookOwner(hook, suite)
     return null
+  }
+
+  #scope: Scope = { tests: [], hook: null, suite: null, phase: 'start', file: null }
+  #scopeSeq = -1
+
+  /** What runs now, for whoever makes something; the same object until something else runs. */
+  scope(): Scope {
+    const { seq, running, phase, hook, suite, file } = this.state
+    if (this.#scopeSeq !== seq || this.#scope.tests.length !== running.length || this.#scope.phase !== phase) {
+      this.#scopeSeq = seq
+      this.#scope = { tests: running.map((test) => test.id), hook, suite, phase, file }
+    }
+    return this.#scope
   }
 
   /** True for `test.fails`: its timeout is what the test wants. */
@@ -153,6 +161,7 @@ export class Tracker {
     this.#pendingBetween = true
     setImmediate(() => {
       this.#pendingBetween = false
+      this.#adjacent = false
       if (this.state.phase === 'between') this.#events.changed(this.state)
     }).unref()
   }
@@ -189,10 +198,11 @@ export class Tracker {
       if (tracker.#suites.at(-1) !== task.id) tracker.#suites.push(task.id)
       tracker.state.suite = task.id
     })
-    wrap(prototype, 'onAfterRunSuite', notes, (suite) => {
+    wrap(prototype, 'onAfterRunSuite', notes, function (this: Runner, suite) {
       const at = tracker.#suites.lastIndexOf((suite as Task).id)
       if (at >= 0) tracker.#suites.splice(at, 1)
       tracker.state.suite = tracker.#suites.at(-1) ?? null
+      if ('filepath' in (suite as Suite)) return tracker.#events.fileEnd?.(suite as object, this)
     })
     wrap(prototype, 'onBeforeRunTask', notes, (test) => {
       tracker.#tasks.set((test as Task).id, test as Task)
@@ -207,7 +217,7 @@ export class Tracker {
         })
     }
 
-    this.#watchDeadlines(prototype)
+    watchDeadlines(prototype, (timeout) => this.#open(timeout))
     return notes
   }
 
@@ -270,11 +280,16 @@ export class Tracker {
   #watched(owner: string, body: () => unknown, ended: () => void): Promise<unknown> {
     const promise = harrowOwner(owner, body)
     this.#events.body?.(owner, promise)
-    promise.then(ended, ended)
+    const over = (): void => {
+      ended()
+      this.#events.between?.()
+    }
+    promise.then(over, over)
     return promise
   }
 
   #test(id: string, body: () => unknown): unknown {
+    if (!this.#adjacent && this.state.running.length === 0) this.#events.between?.()
     const running: RunningTest = { id, start: now() }
     this.state.running.push(running)
     if (this.state.running.length === 1) this.#quietly('test', null)
@@ -283,6 +298,8 @@ export class Tracker {
       if (at >= 0) this.state.running.splice(at, 1)
       const task = this.#tasks.get(id)
       if (task) this.#remember(task)
+      this.#events.testEnd?.(id)
+      this.#adjacent = true
       if (this.state.running.length === 0) this.#betweenSoon()
     }
     const result = body()
@@ -330,66 +347,29 @@ export class Tracker {
     }
   }
 
-  /**
-   * vitest sets `runner._deadline` to a fresh deadline when a bounded section starts and to the previous one when it
-   * ends. An accessor on the prototype sees both; the timer inside is wrapped so that the moment at which it fires is
-   * ours first.
-   */
-  #watchDeadlines(prototype: object): void {
-    const tracker = this
-    const values = new WeakMap<object, TaskDeadline | undefined>()
-    Object.defineProperty(prototype, '_deadline', {
-      configurable: true,
-      get(this: object) {
-        return values.get(this)
-      },
-      set(this: object, deadline: (TaskDeadline & { [SECTION]?: LiveSection }) | undefined) {
-        values.set(this, deadline)
-        if (deadline && !deadline[SECTION]) tracker.#open(deadline)
-      },
-    })
-  }
-
-  #open(deadline: TaskDeadline & { [SECTION]?: LiveSection }): void {
+  #open(timeout: number): BoundedSection {
     const running = this.state.running
     const inBody = this.#entering !== null
     const test = this.#entering?.id ?? (running.length === 1 ? running[0]!.id : null)
     const hook = inBody ? null : this.state.hook
-    const timeout = (deadline.endTime ?? 0) - (deadline.startTime ?? 0)
     const owner = test !== null ? testOwner(test) : hook ? hookOwner(hook, this.state.suite) : this.owner()
-    const section: LiveSection = { test, hook, start: now(), timeout, owner }
-    Object.defineProperty(deadline, SECTION, { value: section })
+    const section: Section = { test, hook, start: now(), timeout }
     this.state.sections.push(section)
     this.#change()
-
-    const close = (): void => {
-      const at = this.state.sections.indexOf(section)
-      if (at >= 0) {
+    return {
+      closed: () => {
+        const at = this.state.sections.indexOf(section)
+        if (at < 0) return
         this.state.sections.splice(at, 1)
-        if (inBody && this.state.running.length === 1 && this.state.phase === 'test') {
-          this.#afterBody()
-        }
-      }
-    }
-    const clear = deadline.clear
-    deadline.clear = function (this: TaskDeadline) {
-      close()
-      clear.call(this)
-    }
-    const timer = deadline.timer
-    const fire = timer?._onTimeout
-    if (timer && typeof fire === 'function') {
-      timer._onTimeout = (...args: unknown[]) => {
-        // Closed first: while and after the worker looks at itself, this section is no longer overdue.
-        close()
-        if (this.#events.overdue(section, owner) === 'hold') return
-        fire.apply(timer, args)
-      }
+        if (inBody && running.length === 1 && this.state.phase === 'test') this.#afterBody()
+      },
+      overdue: () => this.#events.overdue(section, owner),
     }
   }
 }
 
-type Before = (this: Runner, first: unknown) => void
+/** A promise is waited for before the method itself runs. */
+type Before = (this: Runner, first: unknown) => Promise<void> | undefined | void
 
 function wrap(prototype: Record<string, unknown>, name: string, notes: string[], before: Before): void {
   const original = prototype[name]
@@ -398,8 +378,8 @@ function wrap(prototype: Record<string, unknown>, name: string, notes: string[],
     return
   }
   prototype[name] = function (this: Runner, ...args: unknown[]) {
-    before.call(this, args[0])
-    return original.apply(this, args)
+    const first = before.call(this, args[0])
+    return first ? first.then(() => original.apply(this, args)) : original.apply(this, args)
   }
 }
 

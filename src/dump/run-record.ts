@@ -23,7 +23,12 @@ export interface HangEntry {
 /** A handle that outlived its test. */
 export interface LeakEntry {
   file: string
+  /** Null for a hook of a suite, the top level of a file, or tests that ran at once and could not be told apart. */
   test: string[] | null
+  /** The hook that made it. */
+  hook?: string
+  /** The tests that it can have been, when they ran at once. */
+  among?: string[][]
   class: string
   kind: string
   created?: Site
@@ -31,13 +36,31 @@ export interface LeakEntry {
   diagnosis: string
 }
 
+/** What moved while a test ran: a count that did not move is absent. */
+export interface DeltaEntry {
+  file: string
+  test: string[]
+  descriptors?: number
+  /** Child processes of the worker. */
+  children?: number
+  /** Listeners on `process`. */
+  listeners?: number
+  /** Growth of the heap in use, garbage included; from 8 MiB. */
+  heapBytes?: number
+}
+
 /** A process that outlived its test or its run. */
 export interface OrphanEntry {
   file: string
   test: string[] | null
+  /** The hook that started it. */
+  hook?: string
   class: string
   pid: number
   command: string
+  /** Age when it was found. */
+  ageMs?: number
+  /** The line that started it, or the process that led to it. */
   created?: Site
   /** What was done: a signal, or `none`. */
   action: string
@@ -57,6 +80,8 @@ export interface RunRecordFile {
   hangs: HangEntry[]
   leaks: LeakEntry[]
   orphans: OrphanEntry[]
+  /** The 100 tests that moved most, the worst first. */
+  deltas: DeltaEntry[]
 }
 
 export interface RunRecordOptions {
@@ -68,12 +93,21 @@ export interface RunRecordOptions {
   startedAt?: Date
 }
 
+const MOST_DELTAS = 100
+
+function worst(deltas: readonly DeltaEntry[]): DeltaEntry[] {
+  const weight = ({ descriptors = 0, children = 0, listeners = 0, heapBytes = 0 }: DeltaEntry): number =>
+    descriptors + children + listeners + heapBytes / (1 << 24)
+  return deltas.toSorted((a, b) => weight(b) - weight(a)).slice(0, MOST_DELTAS)
+}
+
 /** Collects what a run found and writes it. */
 export class RunRecord {
   readonly #options: RunRecordOptions
   readonly #hangs: HangEntry[] = []
   readonly #leaks: LeakEntry[] = []
   readonly #orphans: OrphanEntry[] = []
+  #deltas: DeltaEntry[] = []
   #startedAt: Date
   #endedAt: Date | null = null
 
@@ -94,9 +128,14 @@ export class RunRecord {
     this.#orphans.push(entry)
   }
 
+  addDelta(entry: DeltaEntry): void {
+    this.#deltas.push(entry)
+    if (this.#deltas.length > 10 * MOST_DELTAS) this.#deltas = worst(this.#deltas)
+  }
+
   /** Forgets everything: the next run of watch mode begins. */
   restart(startedAt = new Date()): void {
-    for (const list of [this.#hangs, this.#leaks, this.#orphans]) list.length = 0
+    for (const list of [this.#hangs, this.#leaks, this.#orphans, this.#deltas]) list.length = 0
     this.#startedAt = startedAt
     this.#endedAt = null
   }
@@ -123,6 +162,7 @@ export class RunRecord {
       hangs: [...this.#hangs],
       leaks: [...this.#leaks],
       orphans: [...this.#orphans],
+      deltas: worst(this.#deltas),
     }
   }
 

@@ -13,12 +13,13 @@ describe('options', () => {
       lost: 'rerun',
     })
     expect(options.dumpDir).toBe('.harrow/dumps')
+    expect(options).toMatchObject({ leaks: 'warn', orphans: 'warn', orphanGrace: 500, ignoreLeaks: [] })
   })
 
   test.each([
     [
       { hnag: {} },
-      /no option "hnag"\. Did you mean "hang"\? Valid options: hang, dumpDir, redact, header, compileCache/,
+      /no option "hnag"\. Did you mean "hang"\? Valid options: hang, orphans, orphanGrace, leaks, ignoreLeaks, dumpDir, redact, header, compileCache/,
     ],
     [{ hang: { gracee: 1 } }, /no option "gracee"\. Did you mean "grace"\?.*grace, blocked, collect/],
     [{ hang: { grace: '1s' } }, /"hang\.grace" expects milliseconds from 0 to 2147483647, got "1s"/],
@@ -28,6 +29,14 @@ describe('options', () => {
     [{ hang: { lost: 'on' } }, /'rerun' or 'off', got "on"/],
     [{ hang: { maxPerFile: 0 } }, /whole number of at least 1, got 0/],
     [{ hang: { rerunRest: false, maxPerFile: 2 } }, /contradict each other/],
+    [{ leaks: true }, /"leaks" expects 'warn', 'error' or 'off', got true/],
+    [{ orphans: 'ERROR' }, /"orphans" expects 'warn', 'error' or 'off', got "ERROR"/],
+    [{ orphanGrace: '1 s' }, /"orphanGrace" expects milliseconds/],
+    [{ hang: false, leaks: 'error' }, /"leaks" needs the supervision of workers/],
+    [{ ignoreLeaks: 'Interval' }, /"ignoreLeaks" expects a list of rules/],
+    [{ ignoreLeaks: [{}] }, /rules with a kind or a site/],
+    [{ ignoreLeaks: [{ path: 'x' }] }, /"ignoreLeaks" has no option "path"/],
+    [{ ignoreLeaks: [{ kind: 1 }] }, /strings and regular expressions, got 1/],
     [{ dumpDir: '' }, /"dumpDir" expects a folder name/],
     [{ redact: 'password' }, /"redact" expects a list/],
     [{ redact: [1] }, /got 1/],
@@ -41,6 +50,15 @@ describe('options', () => {
 
   test('takes `hang: false` as "leave the pool alone"', () => {
     expect(resolveOptions({ hang: false }).hang).toBeNull()
+  })
+
+  test('keeps kinds and sites of rules literal, and the flags of expressions', () => {
+    expect(
+      resolveOptions({ ignoreLeaks: [{ kind: 'Timeout', site: 'src/a.ts' }, { kind: /inter/i }] }).ignoreLeaks,
+    ).toEqual([
+      { kind: ['^Timeout$', ''], site: ['src/a\\.ts', ''] },
+      { kind: ['inter', 'i'], site: null },
+    ])
   })
 
   test('keeps redaction strings literal and takes expressions as they are', () => {
