@@ -3,12 +3,12 @@
  * One per resolved vitest config; it lives in the main process.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeSync } from 'node:fs'
 import { isAbsolute, join, relative } from 'node:path'
 import type { HangFacts, Verdict } from '../src/dump/facts.ts'
 import { RunRecord } from '../src/dump/run-record.ts'
-import { identify, isRunning, type ProcessIdentity } from '../src/process/identity.ts'
+import type { ProcessIdentity } from '../src/process/identity.ts'
+import { makeTempRoot, removeTempRoot, sweepTemp } from '../src/reap/temp.ts'
 import { type PoolOptions, type SerializedError, type StockPool, taskById, titles, type Vitest } from './compat.ts'
 import type { Leak } from './leaks.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -141,9 +141,7 @@ export class Run {
 
   #makeTemp(): string | null {
     try {
-      const folder = mkdtempSync(join(tmpdir(), `harrow-${this.id}-`))
-      writeFileSync(join(folder, OWNER_FILE), JSON.stringify(identify(process.pid) ?? null), { mode: 0o600 })
-      return folder
+      return makeTempRoot(this.id)
     } catch (error) {
       queueMicrotask(() =>
         this.note(
@@ -326,8 +324,9 @@ export class Run {
     this.#closed = true
     this.writeRecord()
     this.processes.release()
-    if (this.#temp !== null) rmSync(this.#temp, { recursive: true, force: true })
-    removeStale()
+    if (this.#temp !== null) removeTempRoot(this.#temp)
+    // Those of runs that could not clean up, because a signal ended them.
+    sweepTemp()
   }
 
   /** Ctrl-C on a suite that hangs is how most people end one: say at least what was running. */
@@ -360,33 +359,6 @@ export class Run {
     this.#cleanUp()
     // exit() joins the threads of the process, and one that sits in a system call never comes.
     if (this.#abandoned.length > 0) process.kill(process.pid, 'SIGKILL')
-  }
-}
-
-const OWNER_FILE = 'owner.json'
-
-/** Folders of runs that could not clean up, because a signal ended them; only those whose process is provably gone. */
-function removeStale(): void {
-  try {
-    for (const name of readdirSync(tmpdir())) {
-      if (!/^harrow-[0-9a-f]{8}-/.test(name)) continue
-      const folder = join(tmpdir(), name)
-      const owner = readOwnerFile(join(folder, OWNER_FILE))
-      if (owner && !isRunning(owner)) rmSync(folder, { recursive: true, force: true })
-    }
-  } catch {
-    // Another run was faster, or it is not ours to remove.
-  }
-}
-
-function readOwnerFile(path: string): ProcessIdentity | undefined {
-  try {
-    const owner = JSON.parse(readFileSync(path, 'utf8')) as Partial<ProcessIdentity> | null
-    const { bootId, pid, start } = owner ?? {}
-    const whole = typeof bootId === 'string' && Number.isInteger(pid) && typeof start === 'number'
-    return whole ? (owner as ProcessIdentity) : undefined
-  } catch {
-    return undefined
   }
 }
 
