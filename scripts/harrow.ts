@@ -4,22 +4,33 @@ import { readFileSync } from 'node:fs'
 import { stripVTControlCharacters } from 'node:util'
 import { defineCommand, renderUsage } from 'citty'
 import { isHarrowError, UsageError } from '../src/errors.ts'
-import { dump } from './dump.ts'
 import type { Verb } from './verb.ts'
 
-const VERBS: Record<string, Verb> = { dump }
+/** Loaded one by one: `harrow exec` stands before every test run and must start at once. */
+const VERBS: Record<string, () => Promise<Verb>> = {
+  dump: async () => (await import('./dump.ts')).dump,
+  reap: async () => (await import('./reap.ts')).reap,
+  ptree: async () => (await import('./ptree.ts')).ptree,
+  preflight: async () => (await import('./preflight.ts')).preflight,
+  exec: async () => (await import('./exec.ts')).exec,
+}
 
-/** Only its usage text is taken: citty's own dispatch ends the process in the middle of a write. */
-const main = defineCommand({
-  meta: { name: 'harrow', version: version(), description: 'Hang triage for vitest and Node.js' },
-  args: {
-    help: { type: 'boolean', description: 'Print this text, or that of a command' },
-    version: { type: 'boolean', description: 'Print the version' },
-  },
-  subCommands: Object.fromEntries(
-    Object.entries(VERBS).map(([name, verb]) => [name, { meta: { name, description: verb.description } }]),
-  ),
-})
+/** citty's own dispatch is not used: it ends the process in the middle of a write. */
+async function mainUsage(): Promise<string> {
+  const verbs = Object.entries(VERBS).map(async ([name, load]) => {
+    const { description } = await load()
+    return [name, { meta: { name, description } }]
+  })
+  const main = defineCommand({
+    meta: { name: 'harrow', version: version(), description: 'Hang triage for vitest and Node.js' },
+    args: {
+      help: { type: 'boolean', description: 'Print this text, or that of a command' },
+      version: { type: 'boolean', description: 'Print the version' },
+    },
+    subCommands: Object.fromEntries(await Promise.all(verbs)),
+  })
+  return renderUsage(main)
+}
 
 /** `package.json` lies one folder above in a checkout, two above in the built package. */
 function version(): string {
@@ -42,11 +53,11 @@ function plain(text: string, stream: NodeJS.WriteStream): string {
 async function run(args: string[]): Promise<void> {
   const at = args.findIndex((arg) => !arg.startsWith('-'))
   const name = args[at]
-  const verb = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
+  const verb = name !== undefined && Object.hasOwn(VERBS, name) ? await VERBS[name]?.() : undefined
   const flags = verb === undefined ? args : args.slice(at + 1)
   const own = flags.includes('--') ? flags.slice(0, flags.indexOf('--')) : flags
   if (own.includes('--help') || own.includes('-h')) {
-    process.stdout.write(`${plain(await (verb?.usage() ?? renderUsage(main)), process.stdout)}\n`)
+    process.stdout.write(`${plain(await (verb?.usage() ?? mainUsage()), process.stdout)}\n`)
     return
   }
   if (name === undefined && (own.includes('--version') || own.includes('-v'))) {
@@ -55,7 +66,7 @@ async function run(args: string[]): Promise<void> {
   }
   if (verb === undefined) {
     const problem = name === undefined ? 'no command given' : `unknown command ${JSON.stringify(name)}`
-    throw new UsageError(`${problem}\n\n${plain(await renderUsage(main), process.stderr)}`)
+    throw new UsageError(`${problem}\n\n${plain(await mainUsage(), process.stderr)}`)
   }
   await verb.run(flags)
 }

@@ -16,7 +16,7 @@ export interface Listener {
 }
 
 /** A look at the descriptors of all processes stops after this time. */
-const SEARCH_MS = 1000
+const SEARCH_MS = 5000
 /** `st` of a listening socket in `/proc/net/tcp`, see proc_pid_net(5) and `include/net/tcp_states.h`. */
 const LISTEN = '0A'
 

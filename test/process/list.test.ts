@@ -2,12 +2,13 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import pidusage from 'pidusage'
 import psList from 'ps-list'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, test } from 'vitest'
 import { identify } from '../../src/process/identity.ts'
 import { childrenByParent, listingSource, listProcesses, type ProcessRow } from '../../src/process/list.ts'
 import { listenersOn } from '../../src/process/listeners.ts'
 import { childrenOf, readCommand } from '../../src/process/procfs.ts'
 import { type Severity, severityOf } from '../../src/process/severity.ts'
+import { cpuSupply } from '../../src/process/throttle.ts'
 import { usageOf } from '../../src/process/usage.ts'
 import { Sandbox, stateOf, until } from './sandbox.ts'
 
@@ -104,19 +105,26 @@ describe.skipIf(!linux)('processes on Linux', () => {
     const busy = box.node('for (;;);')
     const idle = box.start('sleep', ['60'])
     await until(() => readCommand(idle) === 'sleep 60' && (readCommand(busy) ?? '').includes('for'))
-    const usage = await usageOf([busy, idle, 0x7fff_ffff], 200, from)
+    const look = () => usageOf([busy, idle, 0x7fff_ffff], 200, from)
+    let usage = await look()
+    // A machine with other things to do may give it nothing for a while, and the other one has a beginning, too.
+    const isSettled = () => usage.get(busy)!.cpuPercent > 0 && usage.get(idle)!.cpuPercent === 0
+    for (const deadline = Date.now() + 20_000; !isSettled() && Date.now() < deadline; ) usage = await look()
     expect([...usage.keys()].sort()).toEqual([busy, idle].sort())
-    expect(usage.get(busy)!.cpuPercent).toBeGreaterThan(usage.get(idle)!.cpuPercent)
-    expect(usage.get(idle)!.cpuPercent).toBe(0)
+    expect(isSettled()).toBe(true)
     expect(usage.get(idle)!.rssBytes).toBeGreaterThan(0)
   })
 
   it('have the memory that pidusage tells', async () => {
     const idle = box.start('sleep', ['60'])
     await until(() => readCommand(idle) === 'sleep 60' && stateOf(idle) === 'S')
-    const { memory } = await pidusage(idle)
+    // The system may take memory from it between two looks.
+    const both = async () => [(await usageOf([idle])).get(idle)?.rssBytes, (await pidusage(idle)).memory]
+    let [ours, theirs] = await both()
+    for (let again = 0; ours !== theirs && again < 20; again++) [ours, theirs] = await both()
     pidusage.clear()
-    expect((await usageOf([idle])).get(idle)?.rssBytes).toBe(memory)
+    expect(ours).toBe(theirs)
+    expect(ours).toBeGreaterThan(0)
   })
 
   it.each(['proc', 'pidusage'] as const)('that are all gone have no usage, asked of %s', async (from) => {
@@ -140,6 +148,14 @@ describe.skipIf(!linux)('processes on Linux', () => {
       six.close()
     }
   })
+})
+
+test('the supply of CPU is told with a limit only where there is one', async () => {
+  const { cores, quota, throttled, throttledNow, load } = await cpuSupply(10)
+  expect(cores).toBeGreaterThan(0)
+  expect(load).toBeGreaterThanOrEqual(0)
+  if (quota === null) expect([throttled, throttledNow]).toEqual([null, null])
+  else expect([quota > 0, throttled! >= 0, throttledNow! <= 1]).toEqual([true, true, true])
 })
 
 describe('how bad it is that a process is there', () => {

@@ -297,10 +297,11 @@ describe.skipIf(!linux)('shared memory', () => {
     expect(sweep().removed).toMatchObject([{ path }])
   })
 
-  test('that a process maps is kept', async () => {
-    // A program is mapped while it runs.
+  // A program is mapped while it runs. One that is many programs in one goes by its name.
+  const sleep = linux ? realpathSync('/bin/sleep') : ''
+  test.skipIf(basename(sleep) !== 'sleep')('that a process maps is kept', async () => {
     const path = join(box.folder, shmName('dead', 'program'))
-    writeFileSync(path, readFileSync(realpathSync('/bin/sleep')), { mode: 0o700 })
+    writeFileSync(path, readFileSync(sleep), { mode: 0o700 })
     const pid = box.start(path, ['60'])
     await until(() => readCommand(pid) === `${path} 60`)
     expect(sweep()).toMatchObject({ removed: [], kept: [{ path, reason: `process ${pid} uses it` }] })
