@@ -30,11 +30,19 @@ describe('the public names', () => {
         "isHarrowError",
         "parseDumpRecord",
         "renderDump",
+        "trackResourceDeltas",
+        "type BeforeAfter",
         "type Confidence",
         "type DumpRecord",
         "type HangErrorDetails",
         "type HarrowErrorCode",
+        "type IgnoreRule",
+        "type LiveHandle",
+        "type NameChange",
+        "type ResourceDeltaReport",
+        "type ResourceSnapshot",
         "type Site",
+        "type TrackOptions",
       ]
     `)
   })
@@ -51,6 +59,7 @@ describe('the public names', () => {
         "isHarrowError",
         "keep",
         "reap",
+        "resourceDeltaFixture",
         "type Fixtures",
         "type HangOptions",
         "type HarrowOptions",
@@ -59,6 +68,10 @@ describe('the public names', () => {
         "type LeakRule",
         "type ReapedProcess",
         "type Reaper",
+        "type ResourceDeltaOptions",
+        "type ResourceDeltaReport",
+        "type ResourceDeltaValue",
+        "type ResourceSnapshot",
         "type Severity",
       ]
     `)

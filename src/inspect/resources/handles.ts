@@ -7,7 +7,7 @@
 import type { Socket } from 'node:net'
 import { monotonic } from '../../process/clean.ts'
 import type { LiveHandle } from '../facts.ts'
-import { type HandleKind, type Note, serverKind, socketKind } from './kinds.ts'
+import { type HandleKind, type Note, serverKind, socketKind, unixSocketKind } from './kinds.ts'
 import { Patches } from './patches.ts'
 import type { RawStack } from './raw-stack.ts'
 import { type HandleSink, installSources } from './sources.ts'
@@ -81,6 +81,8 @@ interface HandleRecord {
   stack: RawStack | null
   /** It was seen open. */
   opened: boolean
+  /** A younger record tells of the same thing. */
+  replaced?: boolean
   /** Server that accepted this socket. */
   server?: WeakRef<object>
 }
@@ -92,8 +94,8 @@ interface HandleRecord {
  * Not seen: what code made that took its own copy of a function before this call (Node itself does for its timers), what
  * addons make, `timers/promises`, `fs.promises.watch`, `immediate`s, and other realms (`node:vm`).
  *
- * A request of `fetch` shows as a `Socket` while it waits for its answer, with no user's function on its stack when undici
- * had to queue it; its idle connections do not keep the process alive, nor do those of an `http.Agent`.
+ * A request of `fetch` shows as a `Socket` while it waits for its answer, made by the latest request that it serves; its idle
+ * connections do not keep the process alive, nor do those of an `http.Agent`.
  *
  * Cost: about 6 us per timer, less in a burst, where only the first 1000 of 100 ms get a stack; about 10 us per other handle, and 15 us more for each that lives longer than 100 ms.
  */
@@ -107,6 +109,7 @@ class Registry implements HandleRegistry, HandleSink {
   readonly #unsubscribe: () => void
   /** Where servers were told to listen: nobody's call makes the connections that they accept. */
   readonly #listens = new WeakMap<object, RawStack>()
+  readonly #sockets = new WeakMap<object, HandleRecord>()
   #records: HandleRecord[] = []
   #last = 0
   #tidying: NodeJS.Timeout | null = null
@@ -122,7 +125,25 @@ class Registry implements HandleRegistry, HandleSink {
       stack.frames()
       this.#listens.set(thing, stack)
     }
-    this.#add(kind, thing, note, stack)
+    const record = this.#add(kind, thing, note, stack)
+    if (kind === socketKind || kind === unixSocketKind) this.#sockets.set(thing, record)
+  }
+
+  scope(): unknown {
+    try {
+      return this.#options.scope()
+    } catch {
+      return undefined
+    }
+  }
+
+  reused(socket: object, scope: unknown, stack: RawStack): void {
+    const before = this.#sockets.get(socket)
+    if (!before) return
+    before.replaced = true
+    const record = this.#add(before.kind, socket, before.note, stack)
+    record.scope = scope
+    this.#sockets.set(socket, record)
   }
 
   accepted(socket: Socket): void {
@@ -131,31 +152,26 @@ class Registry implements HandleRegistry, HandleSink {
     this.#add(socketKind, socket, { detail: '' }, stack, server)
   }
 
-  #add(kind: HandleKind, thing: object, note: Note, stack: RawStack | null, server?: object): void {
-    this.#records.push({
+  #add(kind: HandleKind, thing: object, note: Note, stack: RawStack | null, server?: object): HandleRecord {
+    const record: HandleRecord = {
       id: ++this.#last,
       kind,
       thing: new WeakRef(thing),
       own: kind.own ? thing : null,
       note,
-      scope: this.#scope(),
+      scope: this.scope(),
       at: monotonic(),
       stack,
       opened: false,
       ...(server && { server: new WeakRef(server) }),
-    })
-    if (stack && !this.#tidying) this.#tidying = laterUnref(() => this.#tidy(), TIDY_MS)
-    if (this.#records.length < this.#sweepAt) return
-    this.#sweep()
-    this.#sweepAt = Math.max(FEWEST_BEFORE_SWEEP, 2 * this.#records.length)
-  }
-
-  #scope(): unknown {
-    try {
-      return this.#options.scope()
-    } catch {
-      return undefined
     }
+    this.#records.push(record)
+    if (stack && !this.#tidying) this.#tidying = laterUnref(() => this.#tidy(), TIDY_MS)
+    if (this.#records.length >= this.#sweepAt) {
+      this.#sweep()
+      this.#sweepAt = Math.max(FEWEST_BEFORE_SWEEP, 2 * this.#records.length)
+    }
+    return record
   }
 
   mark(): number {
@@ -246,7 +262,7 @@ function attempt<T>(look: () => T, otherwise: T): T {
 
 function phaseOf(record: HandleRecord): 'open' | 'idle' | 'closed' {
   const thing = record.thing.deref()
-  if (thing === undefined) return 'closed'
+  if (thing === undefined || record.replaced) return 'closed'
   try {
     const phase = record.kind.phase(thing, record.note)
     if (phase === 'idle' && record.kind.opensLate) {

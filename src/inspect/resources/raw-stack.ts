@@ -17,13 +17,16 @@ export class RawStack {
   #holder: { stack?: unknown } | null = {}
   #frames: RawFrame[] = []
 
-  /** @param below frames above and including this function are left out */
-  constructor(below: (...args: never[]) => unknown) {
+  /**
+   * @param below frames above and including this function are left out
+   * @param most so many frames are kept
+   */
+  constructor(below: (...args: never[]) => unknown, most = MOST_FRAMES) {
     const limit = describe(ErrorClass, 'stackTraceLimit')
     const plain = limit?.writable === true && ErrorClass.stackTraceLimit === limit.value
     try {
-      if (plain) ErrorClass.stackTraceLimit = MOST_FRAMES
-      else define(ErrorClass, 'stackTraceLimit', { value: MOST_FRAMES, configurable: true, writable: true })
+      if (plain) ErrorClass.stackTraceLimit = most
+      else define(ErrorClass, 'stackTraceLimit', { value: most, configurable: true, writable: true })
       captureStackTrace(this.#holder as object, below)
     } catch {
       // Error is frozen (SES and the like): no frames.

@@ -3,6 +3,7 @@ import childProcess from 'node:child_process'
 import dgram from 'node:dgram'
 import diagnostics from 'node:diagnostics_channel'
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
 import workerThreads from 'node:worker_threads'
@@ -34,9 +35,16 @@ export interface HandleSink {
   made(kind: HandleKind, thing: object, note: Note, stack: RawStack | null): void
   /** A server in this thread accepted a connection. */
   accepted(socket: net.Socket): void
+  /** Whose is what is made now? */
+  scope(): unknown
+  /** A connection that was known is used again: whoever leaves it open now did so, not who made it. */
+  reused(socket: object, scope: unknown, stack: RawStack): void
 }
 
 const LONGEST_DETAIL = 200
+/** There are 24 frames of undici's between `fetch` and its socket. */
+const MOST_SOCKET_FRAMES = 64
+const require = createRequire(import.meta.url)
 const NO_DETAIL: Note = { detail: '' }
 const MOST_STACKS = 1000
 const BUDGET_MS = 100
@@ -73,9 +81,11 @@ export function installSources(patches: Patches, sink: HandleSink): () => void {
     if (socket instanceof net.Socket) sink.accepted(socket)
   }
   diagnostics.subscribe('net.server.socket', accepted)
+  const unsubscribe = fetchSources(sink)
   patches.publish()
   return () => {
     diagnostics.unsubscribe('net.server.socket', accepted)
+    unsubscribe()
   }
 }
 
@@ -116,10 +126,16 @@ function netSources(patches: Patches, sink: HandleSink): void {
     sink.made(serverKind, self as object, NO_DETAIL, new RawStack(wrapper))
     return result
   })
+  let pooled = false
   patches.wrap([net.Socket.prototype], 'connect', (original, self, args, wrapper) => {
     const result = Reflect.apply(original, self, args)
     const path = pathOf(args)
-    sink.made(path === '' ? socketKind : unixSocketKind, self as object, { detail: path }, new RawStack(wrapper))
+    const stack = new RawStack(wrapper, MOST_SOCKET_FRAMES)
+    sink.made(path === '' ? socketKind : unixSocketKind, self as object, { detail: path }, stack)
+    if (!pooled && isLoaded('_http_agent')) {
+      pooled = true
+      agentSources(patches, sink)
+    }
     return result
   })
   patches.wrap([dgram.Socket.prototype], 'bind', (original, self, args, wrapper) => {
@@ -127,6 +143,49 @@ function netSources(patches: Patches, sink: HandleSink): void {
     sink.made(udpKind, self as object, NO_DETAIL, new RawStack(wrapper))
     return result
   })
+}
+
+/** `node:http` takes 10 ms to load, which a program without it need not pay. */
+function isLoaded(name: string): boolean {
+  const { moduleLoadList } = process as { moduleLoadList?: unknown }
+  return Array.isArray(moduleLoadList) && moduleLoadList.includes(`NativeModule ${name}`)
+}
+
+/** Connections that an `http.Agent` keeps for the next request; it calls this below the request's constructor. */
+function agentSources(patches: Patches, sink: HandleSink): void {
+  const { Agent } = require('node:http') as typeof import('node:http')
+  patches.wrap([Agent.prototype], 'reuseSocket', (original, self, args, wrapper) => {
+    if (typeof args[0] === 'object' && args[0] !== null)
+      sink.reused(args[0], sink.scope(), new RawStack(wrapper, MOST_SOCKET_FRAMES))
+    return Reflect.apply(original, self, args)
+  })
+}
+
+/**
+ * Connections of `fetch` (undici): a request is made below the user's call, and gets a connection then or later. Both
+ * channels are documented, and the same in an undici of the user's own.
+ */
+function fetchSources(sink: HandleSink): () => void {
+  const requests = new WeakMap<object, { scope: unknown; stack: RawStack }>()
+  const created = (message: unknown): void => {
+    const request = plainProperty(message, 'request')
+    if (typeof request !== 'object' || request === null) return
+    const stack = new RawStack(created, MOST_SOCKET_FRAMES)
+    // A request can wait for long, and must not keep what called it.
+    stack.frames()
+    requests.set(request, { scope: sink.scope(), stack })
+  }
+  const sent = (message: unknown): void => {
+    const socket = plainProperty(message, 'socket')
+    const made = requests.get(plainProperty(message, 'request') as object)
+    if (made && typeof socket === 'object' && socket !== null) sink.reused(socket, made.scope, made.stack)
+  }
+  diagnostics.subscribe('undici:request:create', created)
+  diagnostics.subscribe('undici:client:sendHeaders', sent)
+  return () => {
+    diagnostics.unsubscribe('undici:request:create', created)
+    diagnostics.unsubscribe('undici:client:sendHeaders', sent)
+  }
 }
 
 /** The path in the arguments of `connect`, which Node also hands on as `[options, callback]`. */

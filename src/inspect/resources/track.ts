@@ -55,7 +55,7 @@ export interface TrackOptions {
 /**
  * Runs code and reports what it left behind: workers, threads, descriptors, child processes, handles (with the line that
  * made them), listeners on `process`, unix sockets, shared memory, heap growth. What other code of this thread does at the
- * same time is reported as well. Where `/proc` is missing, the counts that come from there are null.
+ * same time is reported as well, and so are files in `/dev/shm` that other processes of the same user made meanwhile. Where `/proc` is missing, the counts that come from there are null.
  *
  * @param label name of it in the report
  * @param fn the code; gets the counts of before

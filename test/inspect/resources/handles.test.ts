@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import dgram from 'node:dgram'
 import { once } from 'node:events'
-import fs, { openSync as namedOpenSync } from 'node:fs'
+import fs, { mkdtempSync, openSync as namedOpenSync, rmSync } from 'node:fs'
 import { open as namedOpen } from 'node:fs/promises'
 import http from 'node:http'
 import http2 from 'node:http2'
 import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import timers from 'node:timers'
 import tls from 'node:tls'
@@ -14,7 +15,7 @@ import workerThreads, { MessageChannel as NamedChannel, Worker } from 'node:work
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { readCallSites } from '../../../src/inspect/call-sites.ts'
 import { type HandleEntry, type HandleRegistry, installHandles } from '../../../src/inspect/resources/handles.ts'
-import { Sandbox, until } from '../../process/sandbox.ts'
+import { until } from '../../process/sandbox.ts'
 
 /** Line of the caller in the code that runs, which is what a stack tells. */
 const here = (): number => readCallSites(1, here)[0]!.at!.line
@@ -30,7 +31,7 @@ interface Made {
   close(): unknown
 }
 
-let box: Sandbox
+let folder: string
 let registry: HandleRegistry
 let scope: unknown
 const cleanup: (() => unknown)[] = []
@@ -40,7 +41,7 @@ const shown = () => listed().map(({ handle }) => `${handle.kind} ${handle.what}`
 let mark: number
 
 beforeEach(() => {
-  box = new Sandbox()
+  folder = mkdtempSync(join(tmpdir(), 'harrow-test-'))
   scope = 'here'
   registry = installHandles({ scope: () => scope, isUser: (url) => url.endsWith(FILE) })
   mark = registry.mark()
@@ -49,7 +50,7 @@ afterEach(async () => {
   vi.useRealTimers()
   registry.close()
   for (const undo of cleanup.splice(0).reverse()) await undo()
-  await box.end()
+  rmSync(folder, { recursive: true, force: true })
 })
 
 /** Runs at the end of the test, also when it fails. */
@@ -101,7 +102,7 @@ const kinds: Record<string, { what: RegExp; make(): Made | Promise<Made> }> = {
     what: /\/s\.sock$/,
     async make() {
       const made = net.createServer()
-      const [, line] = [made.listen(join(box.folder, 's.sock')), here()]
+      const [, line] = [made.listen(join(folder, 's.sock')), here()]
       await once(made, 'listening')
       return { line, close: () => closed(made) }
     },
@@ -118,23 +119,23 @@ const kinds: Record<string, { what: RegExp; make(): Made | Promise<Made> }> = {
   FSWatcher: {
     what: /harrow-test-/,
     make() {
-      const [made, line] = [fs.watch(box.folder), here()]
+      const [made, line] = [fs.watch(folder), here()]
       return { line, close: () => made.close() }
     },
   },
   'FSWatcher of a tree': {
     what: /harrow-test-/,
     make() {
-      fs.mkdirSync(join(box.folder, 'a/b'), { recursive: true })
-      const [made, line] = [fs.watch(box.folder, { recursive: true }), here()]
+      fs.mkdirSync(join(folder, 'a/b'), { recursive: true })
+      const [made, line] = [fs.watch(folder, { recursive: true }), here()]
       return { line, close: () => made.close() }
     },
   },
   StatWatcher: {
     what: /harrow-test-/,
     make() {
-      const [, line] = [fs.watchFile(box.folder, () => {}), here()]
-      return { line, close: () => fs.unwatchFile(box.folder) }
+      const [, line] = [fs.watchFile(folder, () => {}), here()]
+      return { line, close: () => fs.unwatchFile(folder) }
     },
   },
   'Worker with code': {
@@ -147,7 +148,7 @@ const kinds: Record<string, { what: RegExp; make(): Made | Promise<Made> }> = {
   'Worker with a file': {
     what: /idle\.mjs$/,
     make() {
-      const file = join(box.folder, 'idle.mjs')
+      const file = join(folder, 'idle.mjs')
       fs.writeFileSync(file, 'setInterval(() => {}, 1000)')
       class Special extends workerThreads.Worker {}
       const [made, line] = [new Special(file), here()]
@@ -194,21 +195,21 @@ const kinds: Record<string, { what: RegExp; make(): Made | Promise<Made> }> = {
   FileHandle: {
     what: /\/fh$/,
     async make() {
-      const [made, line] = [await namedOpen(join(box.folder, 'fh'), 'w'), here()]
+      const [made, line] = [await namedOpen(join(folder, 'fh'), 'w'), here()]
       return { line, close: () => made.close() }
     },
   },
   Descriptor: {
     what: /^fd \d+ \(.*\/fd\)$/,
     make() {
-      const [fd, line] = [namedOpenSync(join(box.folder, 'fd'), 'w'), here()]
+      const [fd, line] = [namedOpenSync(join(folder, 'fd'), 'w'), here()]
       return { line, close: () => fs.closeSync(fd) }
     },
   },
   'Descriptor with a callback': {
     what: /^fd \d+ \(.*\/fd\)$/,
     async make() {
-      const [opened, line] = [promisify(fs.open)(join(box.folder, 'fd'), 'w'), here()]
+      const [opened, line] = [promisify(fs.open)(join(folder, 'fd'), 'w'), here()]
       const fd = await opened
       return { line, close: () => promisify(fs.close)(fd) }
     },
@@ -216,6 +217,7 @@ const kinds: Record<string, { what: RegExp; make(): Made | Promise<Made> }> = {
 }
 
 async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'close')
   child.kill('SIGKILL')
   await exit
@@ -241,7 +243,7 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
   })
 
   it.for(['Socket', 'UnixSocket'])('lists a %s that was connected, not the end that the server has', async (kind) => {
-    const path = join(box.folder, 'u.sock')
+    const path = join(folder, 'u.sock')
     const made = kind === 'Socket' ? await server() : net.createServer((socket) => socket.unref()).listen(path)
     if (kind === 'UnixSocket') after(() => made.close())
     if (!made.listening) await once(made, 'listening')
@@ -263,7 +265,9 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
     const [, line] = [made.listen(0, '127.0.0.1'), here()]
     await once(made, 'listening')
     after(() => made.close())
-    const pid = box.node(`require('node:net').connect(${portOf(made)}, '127.0.0.1')`)
+    const code = `require('node:net').connect(${portOf(made)}, '127.0.0.1')`
+    const client = spawn(process.execPath, ['-e', code], { stdio: 'ignore' })
+    after(() => ended(client))
     const [socket] = (await once(made, 'connection')) as [net.Socket]
     after(() => socket.destroy())
     const sockets = () => listed().filter(({ handle }) => handle.kind !== 'ChildProcess')
@@ -273,23 +277,23 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
     expect(entries.map(({ handle }) => handle.kind)).toEqual(['Socket'])
     expect(userLine(entries[0]!)).toBe(line)
     socket.on('error', () => {})
-    process.kill(pid, 'SIGKILL')
+    client.kill('SIGKILL')
     await until(() => listed().length === 0)
   })
 
   it('leaves out what does not hold the process, unless asked', async () => {
     const made = await server()
     const channel = new BroadcastChannel('quiet')
-    const child = box.shell('sleep 100')
+    const child = spawn('sleep', ['100'], { stdio: 'ignore' })
+    after(() => ended(child))
     const worker = new Worker('setInterval(() => {}, 1000)', { eval: true })
     after(() => worker.terminate())
     after(() => channel.close())
-    const watcher = fs.watch(box.folder)
+    const watcher = fs.watch(folder)
     after(() => watcher.close())
     const things = [made, channel, worker, watcher, setTimeout(() => {}, 50_000), setInterval(() => {}, 50_000)]
     for (const thing of things) (thing as { unref(): void }).unref()
     for (const timer of things.slice(4)) after(() => clearTimeout(timer as NodeJS.Timeout))
-    expect(child).toBeGreaterThan(0)
     expect(listed().map(({ handle }) => handle.kind)).toEqual(['ChildProcess'])
     const all = registry.live({ since: mark, unref: true })
     expect(all.filter(({ handle }) => !handle.ref).map(({ handle }) => handle.kind)).toEqual([
@@ -348,12 +352,13 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
     const psk = Buffer.alloc(16, 7)
     const shared = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const
     const made = tls.createServer({ ...shared, pskCallback: () => psk }, (socket) => socket.on('error', () => {}))
-    made.listen(0, '127.0.0.1')
+    made.listen(0)
     await once(made, 'listening')
     after(() => made.close())
     const before = registry.mark()
-    const options = { port: portOf(made), host: '127.0.0.1', checkServerIdentity: () => undefined, ...shared }
-    const [socket, line] = [tls.connect({ ...options, pskCallback: () => ({ psk, identity: 'test' }) }), here()]
+    const pskCallback = () => ({ psk, identity: 'test' })
+    const options = { port: portOf(made), checkServerIdentity: () => undefined, pskCallback, ...shared }
+    const [socket, line] = [tls.connect(options), here()]
     after(() => socket.destroy())
     await once(socket, 'secureConnect')
     const entries = registry.live({ since: before })
@@ -488,7 +493,7 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
   })
 
   it('leaves a failure to open unhandled when nobody handles it, and throws what the calls throw', async () => {
-    const missing = join(box.folder, 'none/x')
+    const missing = join(folder, 'none/x')
     await expect(fs.promises.open(missing)).rejects.toThrow(/ENOENT/)
     await expect(promisify(fs.open)(missing, 'r')).rejects.toThrow(/ENOENT/)
     expect(() => fs.openSync(missing, 'r')).toThrow(/ENOENT/)

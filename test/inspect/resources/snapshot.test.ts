@@ -1,28 +1,36 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import fs from 'node:fs'
+import fs, { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { diff, isQuiet, type ResourceDelta, settle } from '../../../src/inspect/resources/delta.ts'
 import { nameChanges, takeNames } from '../../../src/inspect/resources/names.ts'
 import { openSnapshots, type ResourceSnapshot, type Snapshots } from '../../../src/inspect/resources/snapshot.ts'
-import { Sandbox, until } from '../../process/sandbox.ts'
+import { until } from '../../process/sandbox.ts'
 
 const LINUX = process.platform === 'linux'
 
 let snapshots: Snapshots
-let box: Sandbox
+let folder: string
 beforeEach(() => {
-  box = new Sandbox()
+  folder = mkdtempSync(join(tmpdir(), 'harrow-test-'))
   snapshots = openSnapshots()
 })
 afterEach(async () => {
   vi.useRealTimers()
   snapshots.close()
-  await box.end()
+  rmSync(folder, { recursive: true, force: true })
 })
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGKILL')
+  await exit
+}
 
 /** What a descriptor is; '' for that of the listing, which is closed. */
 function linkOf(fd: string): string {
@@ -42,7 +50,7 @@ async function change(run: () => unknown): Promise<ResourceDelta> {
 
 describe.runIf(LINUX)('a snapshot', () => {
   it('counts descriptors', async () => {
-    const path = join(box.folder, 'file')
+    const path = join(folder, 'file')
     fs.writeFileSync(path, '')
     const fds: number[] = []
     try {
@@ -57,13 +65,17 @@ describe.runIf(LINUX)('a snapshot', () => {
   })
 
   it('counts children of its thread, and sees them go', async () => {
-    const child = spawn('sleep', ['100'], { stdio: 'ignore' })
-    expect((await change(() => box.shell('sleep 100'))).children).toBe(1)
-    const gone = await change(async () => {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    })
-    expect(gone.children).toBe(-1)
+    const children: ChildProcess[] = []
+    const start = () => children.push(spawn('sleep', ['100'], { stdio: 'ignore' }))
+    try {
+      expect((await change(start)).children).toBe(1)
+      expect((await change(start)).children).toBe(1)
+      const before = snapshots.take().children!
+      await end(children.pop()!)
+      expect(snapshots.take().children).toBeLessThan(before)
+    } finally {
+      for (const child of children) await end(child)
+    }
   })
 
   it('counts the children of a worker in the worker only', async () => {
@@ -169,38 +181,42 @@ describe('settling', () => {
 
 describe.runIf(LINUX)('names', () => {
   it('tell what came and what went', async () => {
-    const path = join(box.folder, 'named')
-    const socketPath = join(box.folder, 'n.sock')
+    const path = join(folder, 'named')
+    const socketPath = join(folder, 'n.sock')
     const shm = `/dev/shm/harrow-test-${process.pid}-names`
+    const listener = () => {}
     const first = takeNames()
     const fd = fs.openSync(path, 'w')
-    fs.writeFileSync(shm, 'x')
     const server = net.createServer().listen(socketPath)
-    await once(server, 'listening')
-    const pid = box.start('sleep', ['100'])
-    const listener = () => {}
-    process.on('harrow-test', listener)
-    // The child shows the command of its parent until it has become another program.
-    await until(() => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep'))
-    const second = takeNames()
-    const changes = nameChanges(first, second)
-    const came = (kind: string) => changes.filter((one) => one.kind === kind && one.appeared).map(({ name }) => name)
-    expect(came('descriptors')).toEqual([`fd ${fd} (${path})`, expect.stringContaining(`unix socket ${socketPath}`)])
-    expect(came('children')).toEqual([`${pid} \`sleep 100\``])
-    expect(changes.find((one) => one.kind === 'children')!.pid).toBe(pid)
-    expect(came('unixSockets')).toEqual([socketPath])
-    expect(came('shm')).toEqual([shm])
-    expect(came('listeners')).toEqual(["1 for 'harrow-test'"])
-    process.off('harrow-test', listener)
-    fs.closeSync(fd)
-    fs.rmSync(shm)
-    server.close()
-    await once(server, 'close')
-    process.kill(pid, 'SIGKILL')
-    await until(() => takeNames().children.size === first.children.size)
-    const gone = nameChanges(second, takeNames()).filter((one) => !one.appeared)
-    expect(new Set(gone.map(({ kind }) => kind))).toEqual(
-      new Set(['descriptors', 'children', 'unixSockets', 'shm', 'listeners']),
-    )
+    const child = spawn('sleep', ['100'], { stdio: 'ignore' })
+    try {
+      fs.writeFileSync(shm, 'x')
+      process.on('harrow-test', listener)
+      await once(server, 'listening')
+      // The child shows the command of its parent until it has become another program.
+      await until(() => fs.readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').startsWith('sleep'))
+      const changes = nameChanges(first, takeNames())
+      const came = (kind: string) => changes.filter((one) => one.kind === kind && one.appeared).map(({ name }) => name)
+      expect(came('descriptors')).toEqual(
+        expect.arrayContaining([`fd ${fd} (${path})`, expect.stringContaining(`unix socket ${socketPath}`)]),
+      )
+      expect(came('children')).toEqual([`${child.pid} \`sleep 100\``])
+      expect(changes.find((one) => one.kind === 'children')!.pid).toBe(child.pid)
+      expect(came('unixSockets')).toEqual([socketPath])
+      expect(came('shm')).toContain(shm)
+      expect(came('listeners')).toEqual(["1 for 'harrow-test'"])
+    } finally {
+      const second = takeNames()
+      process.off('harrow-test', listener)
+      fs.closeSync(fd)
+      fs.rmSync(shm)
+      server.close()
+      await once(server, 'close')
+      await end(child)
+      const gone = nameChanges(second, takeNames()).filter((one) => !one.appeared)
+      expect(new Set(gone.map(({ kind }) => kind))).toEqual(
+        new Set(['descriptors', 'children', 'unixSockets', 'shm', 'listeners']),
+      )
+    }
   })
 })
