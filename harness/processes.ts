@@ -8,7 +8,9 @@ import { identify, identityKey, isRunning, type ProcessIdentity } from '../src/p
 import { childrenOf, readEnvironTag, readStat, TICKS_PER_SECOND, uptimeMs } from '../src/process/procfs.ts'
 import type { Member } from '../src/reap/members.ts'
 import { Session } from '../src/reap/session.ts'
+import { noteStart, type StartNote } from '../src/reap/starts.ts'
 import { describeStrength } from '../src/reap/strength.ts'
+import { taskById, titles } from './compat.ts'
 import type { Patient } from './pool/patient.ts'
 import {
   type Failure,
@@ -66,6 +68,7 @@ export class Processes {
   readonly #parents = new Map<string, string>()
   /** Test file by the mark of the worker that ran it. */
   readonly #files = new Map<string, string>()
+  readonly #temp: string | null
   #closed = false
 
   constructor(run: Run, temp: string | null) {
@@ -78,6 +81,7 @@ export class Processes {
       tag: { name: SESSION_ENV, value: run.id },
       found: (fresh) => this.#seen(fresh),
     })
+    this.#temp = temp
     if (temp !== null) this.session.ownTemp(temp)
   }
 
@@ -101,6 +105,16 @@ export class Processes {
       this.session.record(id)
     }
     this.session.watch()
+    if (this.#temp !== null) noteStart(this.#temp, this.#noteOf(patient, report))
+  }
+
+  #noteOf(patient: Patient, { ordinal, scope }: SpawnReport): StartNote {
+    const task = scope.tests.length === 1 ? taskById(this.#run.vitest, scope.tests[0]!) : undefined
+    return {
+      mark: `${patient.tag}.${ordinal}`,
+      test: task ? titles(task).join(' > ') : (scope.hook ?? ''),
+      file: scope.file === null ? '' : this.#run.relative(scope.file),
+    }
   }
 
   keep(pid: number, until: 'file' | 'run'): void {

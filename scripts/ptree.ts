@@ -6,6 +6,7 @@ import { stateWords } from '../src/process/descriptors.ts'
 import { childrenByParent, listingSource, listProcesses, type ProcessRow } from '../src/process/list.ts'
 import { type Severity, severityOf } from '../src/process/severity.ts'
 import { RUNAWAY_PERCENT, usageOf } from '../src/process/usage.ts'
+import { readStarts, type StartNote } from '../src/reap/starts.ts'
 import { type RunSurvey, surveyRuns } from '../src/reap/survey.ts'
 import { ageWords, type Cell, colors, count, plain, print, printJson, sizeWords, table } from './screen.ts'
 import { readArgs, readNumber, usageText, type Verb } from './verb.ts'
@@ -68,6 +69,8 @@ interface Node {
   run: string | null
   /** `main`, `worker 3`, `below worker 3`, `keep`. */
   role: string | null
+  /** The test or hook that started it, or the process that led to it. */
+  startedBy: StartNote | null
   /** What a reader should know: who does not wait, how to look into it. */
   note: string | null
 }
@@ -106,6 +109,13 @@ async function look(root: number | undefined, runawayPercent: number): Promise<F
     cpuOf: (pid: number) => usage.get(pid)?.cpuPercent,
     runawayPercent,
   }
+  const starts = new Map<string, Map<string, StartNote>>()
+  const startsOf = (id: string): Map<string, StartNote> => {
+    const temp = byId.get(id)?.state?.temp ?? null
+    const known = starts.get(id) ?? (temp === null ? new Map<string, StartNote>() : readStarts(temp))
+    starts.set(id, known)
+    return known
+  }
   const names = new Map(rows.map(({ pid, command }) => [pid, command]))
   const processes = inTreeOrder(chosen).map(({ row, depth }): Node => {
     const severity = severityOf(row, around)
@@ -123,6 +133,7 @@ async function look(root: number | undefined, runawayPercent: number): Promise<F
       command: redactor.text(row.command),
       run,
       role: roleOf(row, run === null ? undefined : byId.get(run)),
+      startedBy: (run !== null && row.marks?.member && startsOf(run).get(row.marks.member)) || null,
       note: noteOn(row, (cpuPercent ?? 0) > runawayPercent, names),
     }
   })
@@ -137,6 +148,11 @@ async function look(root: number | undefined, runawayPercent: number): Promise<F
 }
 
 const redactor = new Redactor()
+
+/** `test/a.test.ts > starts a server` */
+function startedBy({ test, file }: StartNote): string {
+  return [file, test].filter(Boolean).join(' > ')
+}
 
 /** All processes, when the main processes of living runs have collected the dead that they have adopted. */
 async function afterCollection(root: number | undefined): Promise<{ rows: ProcessRow[]; runs: RunSurvey[] }> {
@@ -260,7 +276,7 @@ function treeTable(processes: Node[]): string[] {
     one.cpuPercent === null ? '?' : `${one.cpuPercent} %`,
     sizeWords(one.rssBytes),
     ageWords(one.ageMs),
-    [one.run, one.role].filter((word) => word !== null).join(' '),
+    [one.run, one.role, one.startedBy && `(${plain(startedBy(one.startedBy))})`].filter(Boolean).join(' '),
     `${'  '.repeat(Math.min(one.depth, 20))}${one.command}`,
   ])
   return table(['>PID', 'SEVERITY', 'STATE', '>CPU', '>MEMORY', '>AGE', 'RUN', 'COMMAND'], rows)

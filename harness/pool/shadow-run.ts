@@ -125,7 +125,7 @@ async function traceOnce(request: TraceRequest, earlier: Earlier): Promise<NonNu
     const result = (await settled(outcome, bound)) ?? NONE_LOST
     if (typeof result === 'string') return none(result)
     const { lost, locks, body, streams } = result
-    if (lost.length === 0 && (locks === null || locks.waits.length === 0)) return none(NONE_LOST)
+    if (lost.length === 0 && (locks === null || locks.waits.length === 0)) return { ...none(NONE_LOST), streams }
     return { proven: body && lost.length > 0, promise: lost[0] ?? null, locks, streams }
   } finally {
     await patient.kill()

@@ -84,7 +84,9 @@ function attempt<T>(look: () => T, notes: string[], what: string): T | null {
 /** The owners of what the hung section waits for; finding each of them takes a walk over the heap. */
 function heldIds({ suspended }: AsyncFacts, owner: string | null): number[] {
   const held = suspended.filter((one) => one.owner === owner).flatMap((one) => one.heldBy)
-  return held.filter((one) => !/^(?:Timeout|TaskDeadline)$/.test(one.owner)).flatMap(({ id }) => id ?? [])
+  return held
+    .filter((one) => !/^(?:Timeout|TaskDeadline)$/.test(one.owner))
+    .flatMap(({ id, behind }) => [behind?.id ?? [], id ?? []].flat())
 }
 
 function activeResources(): Record<string, number> | null {

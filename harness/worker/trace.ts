@@ -17,6 +17,9 @@ const LOOK_MS = 150
 /** A heap snapshot is the dearer proof: not more often than this. */
 const SNAPSHOT_MS = 1000
 
+/** On a busy machine the time may be over before what runs has come to where it hangs. */
+const FEWEST_LOOKS = 3
+
 export interface Trace {
   /** A test, hook or collection begins. */
   watch(owner: string, promise: Promise<unknown>): void
@@ -31,6 +34,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
   let timer: NodeJS.Timeout | undefined
   let lastSnapshot = 0
   let told = false
+  let looks = 0
   let until = 0
 
   async function look(owner: string): Promise<void> {
@@ -39,7 +43,8 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
     const lost = trace.check()
     if (told) return
     const found = lost.length > 0 && (trace.bodyLost() || absent(owner, trace))
-    if (!found && now() < until) return
+    looks++
+    if (!found && (now() < until || looks < FEWEST_LOOKS)) return
     told = true
     trace.stop()
     send({
@@ -78,6 +83,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
     watch(owner, promise) {
       let pending = true
       until = now() + traceMs
+      looks = 0
       const ended = (): void => {
         pending = false
       }
