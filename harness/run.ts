@@ -41,8 +41,8 @@ export interface RunListener {
 }
 
 const PATIENTS_STOP_MS = 8000
-/** The ladder for what earlier runs left takes at most a few seconds, and has had the whole run for it. */
-const RECOVERY_MS = 5000
+/** The ladder for what earlier runs left takes some seconds, on a busy machine more; it must not be broken off halfway. */
+const RECOVERY_MS = 30_000
 
 export class Run {
   readonly id = randomUUID().slice(0, 8)

@@ -59,13 +59,14 @@ export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOpt
     for (const member of polite) roster.send(member, 'SIGTERM')
     for (const member of polite) signalProcess(member, 'SIGCONT')
     running = await untilGone(() => roster.look(), politeMs)
+    if (running.length === 0) running = await lookAgain(roster)
   }
   const deadline = monotonic() + verifyMs
   for (let round = 0; round < MOST_ROUNDS && running.length > 0; round++) {
     for (const member of await freeze(roster)) roster.send(member, 'SIGKILL')
     running = await untilGone(() => roster.running(), deadline - monotonic())
     if (running.length > 0) break
-    running = roster.look()
+    running = await lookAgain(roster)
   }
   return roster.result()
 }
@@ -95,6 +96,21 @@ export function endMembersSync(ids: Iterable<ProcessIdentity>, query?: MemberQue
     }
   }
   return roster.result('signalled')
+}
+
+const EMPTY_LOOKS = 3
+
+/**
+ * One look that finds nobody does not prove that nobody is there: of a relay, in which each process starts the next one and
+ * ends, the one may be gone and the other not yet listed when the table is read.
+ */
+async function lookAgain(roster: Roster): Promise<Member[]> {
+  for (let look = 0; look < EMPTY_LOOKS; look++) {
+    const running = roster.look()
+    if (running.length > 0) return running
+    await pause(2)
+  }
+  return []
 }
 
 /** Everybody who was ever seen as a member: once known, a process is followed even when its parent and its tag are gone. */

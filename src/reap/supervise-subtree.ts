@@ -13,7 +13,6 @@ import {
   readEnvironTag,
   readOwner,
   readStat,
-  readTable,
   TICKS_PER_SECOND,
   uptimeMs,
 } from '../process/procfs.ts'
@@ -84,51 +83,38 @@ export class Subtree {
   }
 
   /**
-   * Those that run now, parents first. Two ways to look: by the `children` files, which is fast but may miss one while
-   * others come and go; and by the whole process table, which is what an answer of "nobody" rests on.
-   */
-  #look(): Seen[] {
-    const quick = this.#admit(this.#byChildrenFiles())
-    return quick.length > 0 ? quick : this.#admit(this.#byTable())
-  }
-
-  /**
    * SIGTERM and SIGCONT, the grace, SIGSTOP until a look finds nobody new, SIGKILL, collection of the dead, and again until
    * nobody is left or the time is over.
    */
   async end({ graceMs, forceMs = 5000, hurry }: EndBelowOptions): Promise<EndBelowResult> {
     let running = await this.#untilGone(SETTLE_MS, hurry)
-    if (running.length > 0 && graceMs > 0) {
+    if (running && graceMs > 0) {
       for (const one of running) this.#send(one, 'SIGTERM')
       for (const one of running) signalProcess(one, 'SIGCONT')
       running = await this.#untilGone(graceMs, hurry)
     }
     const deadline = monotonic() + forceMs
-    while (running.length > 0 && monotonic() < deadline) {
+    while (running && monotonic() < deadline) {
       for (const one of this.#freeze()) this.#send(one, 'SIGKILL')
       running = await this.#untilGone(Math.min(100, deadline - monotonic()))
-      if (running.length > 0 && running.every(belongsToAnother)) break
+      if (running && running.length > 0 && running.every(belongsToAnother)) break
     }
     this.collectDead()
-    return this.#result(running)
+    return this.#result(running ?? [])
   }
 
   /** Stops everybody, so that nobody is born between the last look and SIGKILL. */
   #freeze(): Seen[] {
     const frozen = new Map<string, Seen>()
-    const stop = (found: Seen[]): boolean => {
-      let fresh = false
-      for (const one of found) {
-        if (frozen.has(identityKey(one))) continue
+    for (let pass = 0; pass < MOST_FREEZE_PASSES; pass++) {
+      const before = frozen.size
+      // Each is stopped before its children are read: of a process that stands still they are all there.
+      this.#walk((one) => {
+        if (frozen.has(identityKey(one))) return
         frozen.set(identityKey(one), one)
         signalProcess(one, 'SIGSTOP')
-        fresh = true
-      }
-      return fresh
-    }
-    for (let pass = 0; pass < MOST_FREEZE_PASSES; pass++) {
-      if (stop(this.#admit(this.#byChildrenFiles()))) continue
-      if (!stop(this.#admit(this.#byTable()))) break
+      })
+      if (frozen.size === before) break
     }
     return [...frozen.values()]
   }
@@ -142,42 +128,43 @@ export class Subtree {
     if (signalProcess(one, signal)) one.signal = signal
   }
 
-  /** Waits until nobody runs, or the time (milliseconds) is over. @returns who still runs */
-  async untilGone(limitMs: number, hurry?: AbortSignal): Promise<ProcessIdentity[]> {
-    return await this.#untilGone(limitMs, hurry)
+  /** Waits until nobody is left, or the time (milliseconds) is over. @returns whether nobody is */
+  async untilGone(limitMs: number): Promise<boolean> {
+    return (await this.#untilGone(limitMs)) === undefined
   }
 
-  async #untilGone(limitMs: number, hurry?: AbortSignal): Promise<Seen[]> {
+  /** @returns undefined when it is certain that nobody is left, else those that were seen */
+  async #untilGone(limitMs: number, hurry?: AbortSignal): Promise<Seen[] | undefined> {
     const deadline = monotonic() + limitMs
     let step = 2
     for (;;) {
       this.collectDead()
-      const running = this.#look()
+      const running = this.#walk()
+      if (running.length === 0 && this.#isEmpty()) return undefined
       const rest = deadline - monotonic()
-      if (running.length === 0 || rest <= 0 || hurry?.aborted) return running
+      if (rest <= 0 || hurry?.aborted) return running
       await pause(Math.min(step, rest))
       step = Math.min(step * 2, 25)
     }
   }
 
-  #admit(stats: ProcessStat[]): Seen[] {
-    const found: Seen[] = []
-    for (const stat of stats) {
-      if (stat.state === 'Z' || stat.state === 'X') continue
-      const id = this.#identityOf(stat)
-      const key = identityKey(id)
-      let seen = this.#seen.get(key)
-      if (seen === undefined) {
-        seen = { ...id, command: stat.comm, ageMs: null, signal: null }
-        this.#seen.set(key, seen)
-      }
-      found.push(seen)
+  /**
+   * Is it certain that nobody is below us? A walk that finds nobody is no proof: a process can end, and its child come to
+   * us, just after we read who our children are. But whoever lives below us has one of our children above it, dead
+   * children have none any more, and no child leaves the list before we collect it.
+   */
+  #isEmpty(): boolean {
+    const children = childrenOf(process.pid)
+    for (const pid of children) {
+      const stat = readStat(pid)
+      if (stat && stat.state !== 'Z' && stat.state !== 'X' && !this.#isSpared(stat)) return false
     }
-    return found
+    return childrenOf(process.pid).every((pid) => children.includes(pid))
   }
 
-  #byChildrenFiles(): ProcessStat[] {
-    const found: ProcessStat[] = []
+  /** All that run now, parents first; `visit` is called with each before its children are read. */
+  #walk(visit?: (one: Seen) => void): Seen[] {
+    const found: Seen[] = []
     const visited = new Set([process.pid])
     const queue = [process.pid]
     for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
@@ -185,38 +172,25 @@ export class Subtree {
         if (visited.has(pid)) continue
         visited.add(pid)
         const stat = readStat(pid)
-        if (!stat || this.#isSpared(stat)) continue
-        found.push(stat)
+        if (!stat || stat.state === 'Z' || stat.state === 'X' || this.#isSpared(stat)) continue
+        const one = this.#remember(stat)
+        visit?.(one)
+        found.push(one)
         queue.push(pid)
       }
     }
     return found
   }
 
-  #byTable(): ProcessStat[] {
-    const children = new Map<number, ProcessStat[]>()
-    for (const stat of readTable().values()) {
-      const siblings = children.get(stat.ppid)
-      if (siblings) siblings.push(stat)
-      else children.set(stat.ppid, [stat])
+  #remember(stat: ProcessStat): Seen {
+    const id = this.#identityOf(stat)
+    const key = identityKey(id)
+    let seen = this.#seen.get(key)
+    if (seen === undefined) {
+      seen = { ...id, command: stat.comm, ageMs: null, signal: null }
+      this.#seen.set(key, seen)
     }
-    const found: ProcessStat[] = []
-    const self = readStat(process.pid)
-    const queue = self ? [self] : []
-    const visited = new Set([process.pid])
-    for (let parent = queue.shift(); parent; parent = queue.shift()) {
-      for (const child of children.get(parent.pid) ?? []) {
-        // A child older than its parent: the parent's pid was reused between two reads of the table.
-        if (visited.has(child.pid) || child.start < parent.start) continue
-        visited.add(child.pid)
-        // The table is no snapshot either: who was below us a moment ago may be another process by now.
-        const now = readStat(child.pid)
-        if (now?.start !== child.start || this.#isSpared(now)) continue
-        found.push(now)
-        queue.push(now)
-      }
-    }
-    return found
+    return seen
   }
 
   #isSpared(stat: ProcessStat): boolean {

@@ -168,6 +168,5 @@ async function endByMarks(session: Session, graceMs: number): Promise<EndBelowRe
 }
 
 async function endInnerSidecars(subtree: Subtree): Promise<void> {
-  const rest = await subtree.untilGone(INNER_SIDECARS_MS)
-  if (rest.length > 0) await subtree.end({ graceMs: 0 })
+  if (!(await subtree.untilGone(INNER_SIDECARS_MS))) await subtree.end({ graceMs: 0 })
 }

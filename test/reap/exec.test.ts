@@ -259,8 +259,8 @@ describe.skipIf(process.platform !== 'linux')('harrow exec', () => {
 
     it.skipIf('problem' in probeNamespace())('passes signals into the namespace, also early ones', async () => {
       const { child, ran } = start(['--isolate', '--', 'sleep', '68'])
-      const unshare = () => childrenOf(child.pid!).find((pid) => readCommand(pid)?.startsWith('unshare'))
-      await until(() => unshare() !== undefined)
+      const started = () => childrenOf(child.pid!).some((pid) => readCommand(pid)?.includes('supervise-init'))
+      await until(started)
       child.kill('SIGTERM')
       expect((await ran).code).toBe(143)
     })

@@ -104,7 +104,7 @@ export class MainProcess {
   }
 
   async #reply(): Promise<Reply> {
-    const [reply] = await once(this.child, 'message', { signal: AbortSignal.timeout(15_000) })
+    const [reply] = await once(this.child, 'message', { signal: AbortSignal.timeout(20_000) })
     return reply as Reply
   }
 }
