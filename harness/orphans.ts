@@ -44,6 +44,7 @@ export function describeOrphan(run: Run, project: TestProject | undefined, orpha
   const text = `${diagnosis}\nhint: ${HINT}`
   const stack = blame.stack('OrphanError', text, start ? blame.frames(start.created) : [], { path: file, line: 1 })
   return {
+    tests: start?.scope.tests ?? [],
     entry: {
       file,
       test: blamed?.test ? titles(blamed.test) : null,

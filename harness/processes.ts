@@ -43,6 +43,8 @@ interface Start extends SpawnReport {
 
 /** A process that was ended because what had started it was over. */
 export interface Orphan {
+  /** Task ids of the tests that were running when it was started. */
+  tests: string[]
   entry: OrphanEntry
   failure: Failure
   reaped: ReapedProcess
@@ -158,12 +160,20 @@ export class Processes {
    * no process.
    *
    * @param serving children that end with their worker: not yet
+   * @param hung tests whose limit has passed: what they left is ended, and is no finding of its own
    */
-  async over(patient: Patient, whose: ReapScope, graceMs: number, serving: readonly number[]): Promise<Orphan[]> {
+  async over(
+    patient: Patient,
+    whose: ReapScope,
+    graceMs: number,
+    serving: readonly number[],
+    hung: readonly string[] = [],
+  ): Promise<Orphan[]> {
     this.session.sample()
     const later = new Set(serving)
     const mine = (): Left[] => this.#leftBy(patient, whose).filter(({ start }) => !later.has(start?.pid ?? 0))
-    return this.#end(await this.#afterGrace(mine(), mine, graceMs), patient.options.pool.project)
+    const found = await this.#end(await this.#afterGrace(mine(), mine, graceMs), patient.options.pool.project)
+    return found.filter(({ tests }) => tests.length === 0 || !tests.every((id) => hung.includes(id)))
   }
 
   /** Those that are still there when they have had the time to end by themselves. */

@@ -160,9 +160,17 @@ export type FromWorker =
   | { [MARK]: 'keep'; pid: number; until: 'file' | 'run' }
   /**
    * The hooks of a file are over. `serving`: children that do not hold the worker and end with it, see
-   * `harness/worker/children.ts`. Sent only when something is left or a process was started; answered by `verdict`.
+   * `harness/worker/children.ts`; `hung`: tests whose limit has passed. Sent only when something is left or a process was started; answered by `verdict`.
    */
-  | { [MARK]: 'file-end'; n: number; file: string; leaks: LeakReport[]; spawned: boolean; serving: number[] }
+  | {
+      [MARK]: 'file-end'
+      n: number
+      file: string
+      leaks: LeakReport[]
+      spawned: boolean
+      serving: number[]
+      hung: string[]
+    }
   /** What the tests of a file have moved; not answered. */
   | { [MARK]: 'deltas'; file: string; deltas: TestDelta[] }
   /** The `reaper` fixtures and `reap()`; answered by `verdict`. */

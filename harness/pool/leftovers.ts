@@ -55,7 +55,13 @@ export class Leftovers {
       } else {
         if (message.spawned && this.#policy.orphans !== 'off') {
           const { orphanGrace } = this.#policy
-          orphans = await this.#run.processes.over(patient, { file: message.file }, orphanGrace, message.serving)
+          orphans = await this.#run.processes.over(
+            patient,
+            { file: message.file },
+            orphanGrace,
+            message.serving,
+            message.hung,
+          )
         }
         leaks = await this.#leaks(message.leaks)
       }

@@ -46,7 +46,7 @@ const COLLECT_MS = 6000
 /** Tracing slows the test down, and a look takes its time; when there is something to tell, it is told at once. */
 const LOOK_MS = 3000
 /** For the start of the worker and a busy machine. */
-const SLOW_MS = 10_000
+const SLOW_MS = 25_000
 
 /** Earlier tests of the file run again for so long at most, the nearest ones. */
 const EARLIER_MS = 10_000

@@ -36,6 +36,8 @@ export interface FileEndOptions {
   spawned(): boolean
   /** Pids of children that end with the worker. */
   serving(): number[]
+  /** Tests whose limit has passed: what they did not come to close is no finding of its own. */
+  hung(): string[]
   /** Modules are loaded anew for each file: what one leaves open at its top level is its own. */
   isolated: boolean
 }
@@ -55,7 +57,9 @@ export class FileEnd {
 
   /** Called when the hooks of a file are over, before vitest reports the file as finished. */
   async ended(file: FileTask, runner: Reports): Promise<void> {
-    const open = await this.#stillOpen()
+    const hung = this.#options.hung()
+    const cutShort = (scope: Scope): boolean => scope.tests.length > 0 && scope.tests.every((id) => hung.includes(id))
+    const open = (await this.#stillOpen()).filter(({ scope }) => !cutShort(scope as Scope))
     const spawned = this.#options.spawned()
     if (open.length === 0 && !spawned) return
     for (const { handle } of open) this.#told.add(handle.id)
@@ -66,6 +70,7 @@ export class FileEnd {
       leaks,
       spawned,
       serving: this.#options.serving(),
+      hung,
     })
     if (failures.length > 0) await fail(file, failures, runner)
   }

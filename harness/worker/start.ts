@@ -128,6 +128,7 @@ export async function start(): Promise<void> {
       return before
     },
     serving: () => children.serving(),
+    hung: () => tracker.hung(),
     isolated: config.isolated,
   })
 

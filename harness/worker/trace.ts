@@ -42,7 +42,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
     await trace.settle(500)
     const lost = trace.check()
     if (told) return
-    const found = lost.length > 0 && (trace.bodyLost() || absent(owner, trace))
+    const found = lost.length > 0 && (trace.bodyLost() || trace.allLost() || absent(owner, trace))
     looks++
     if (!found && (now() < until || looks < FEWEST_LOOKS)) return
     told = true
@@ -58,7 +58,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
 
   /**
    * vitest stands between its own promise and that of the test function, so the trace alone cannot always connect the
-   * two. Then the heap decides: no suspended function of the user's belongs to what runs.
+   * two. While something else of the user's waits, the heap decides: no suspended function of the user's belongs to what runs.
    */
   function absent(owner: string, running: PromiseTrace): boolean {
     if (now() - lastSnapshot < SNAPSHOT_MS) return false

@@ -120,6 +120,13 @@ export class Tracker {
     return null
   }
 
+  readonly #hung = new Set<string>()
+
+  /** Tests whose limit has passed. */
+  hung(): string[] {
+    return [...this.#hung]
+  }
+
   #scope: Scope = { tests: [], hook: null, suite: null, phase: 'start', file: null }
   #scopeSeq = -1
 
@@ -234,6 +241,7 @@ export class Tracker {
       this.state.file = file
       this.#done.length = 0
       this.#tasks.clear()
+      this.#hung.clear()
       this.to('collect')
       const owner = collectOwner(file ?? '')
       return run(() => this.#watched(owner, body, () => this.to('between')))
@@ -363,7 +371,10 @@ export class Tracker {
         this.state.sections.splice(at, 1)
         if (inBody && running.length === 1 && this.state.phase === 'test') this.#afterBody()
       },
-      overdue: () => this.#events.overdue(section, owner),
+      overdue: () => {
+        if (test !== null) this.#hung.add(test)
+        return this.#events.overdue(section, owner)
+      },
     }
   }
 }

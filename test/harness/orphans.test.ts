@@ -193,6 +193,30 @@ describe.each(['forks', 'threads'])('processes that outlive their test (%s)', (p
   })
 })
 
+test('what a hung test did not come to close or to end is no finding of its own', { timeout: 60_000 }, async () => {
+  const project = makeProject({
+    'a.test.ts': `
+      import { spawn } from 'node:child_process'
+      import { once } from 'node:events'
+      import { test } from 'vitest'
+      test('hangs', async () => {
+        setInterval(() => {}, 1000)
+        await once(spawn('sleep', ['${SECONDS}.61']), 'exit')
+      })
+      test('leaks', () => { setInterval(() => {}, 2000) })`,
+    'vitest.config.ts': config(''),
+  })
+  try {
+    const { run, record } = await runSuite(project)
+    expect(record.hangs.map((hang) => hang.test)).toEqual([['hangs']])
+    expect(record.orphans).toEqual([])
+    expect(record.leaks.map((leak) => leak.test)).toEqual([['leaks']])
+    expect(run.survivors).toEqual([])
+  } finally {
+    project.remove()
+  }
+})
+
 test('a helper that serves its worker is left to it, from file to file', { timeout: 60_000 }, async () => {
   const file = `
     import { spawn } from 'node:child_process'
