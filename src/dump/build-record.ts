@@ -1,7 +1,18 @@
-import type { Frame, HangFacts, Verdict } from './facts.ts'
+import { startOf } from './children.ts'
+import { firstUser } from './classes/common.ts'
+import type { Frame, Handle, HangFacts, Verdict, WaitedFor } from './facts.ts'
 import { type RedactNames, Redactor } from './redact.ts'
 import { reproduceHang } from './reproduce.ts'
-import { DUMP_FORMAT, type DumpActor, type DumpFrame, type DumpRecord, type DumpVerdict } from './schema.ts'
+import {
+  DUMP_FORMAT,
+  type DumpActor,
+  type DumpFrame,
+  type DumpRecord,
+  type DumpResource,
+  type DumpVerdict,
+  type DumpWaitedFor,
+} from './schema.ts'
+import { stateWords } from './stream-waits.ts'
 import { sameLine } from './words.ts'
 
 /** Options of {@link buildRecord}. */
@@ -12,11 +23,16 @@ export interface BuildOptions {
   redacted?: number
 }
 
+/** A dump is for reading: more handles than this tell nothing more. */
+const MOST_RESOURCES = 200
+
 /** What this version of harrow does not look at; said in every dump. */
-const NOT_TAKEN = [
-  'creation sites of active resources are not recorded yet: only their kinds are counted',
-  'tasks of actors and cycles between awaits are not looked for yet',
-]
+function notTaken(facts: HangFacts): string[] {
+  return [
+    ...(facts.handles ? [] : ['creation sites of active resources were not recorded: only their kinds are counted']),
+    'tasks of actors and cycles between awaits are not looked for yet',
+  ]
+}
 
 /**
  * The dump record of a hang, ready to be written. Secrets are hidden once more here, so that nothing reaches a file that
@@ -51,9 +67,16 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
     actors: [actorOf(facts)],
     processes: facts.processes,
     reproduce: [reproduceHang(facts)],
-    capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...NOT_TAKEN], redacted },
+    capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...notTaken(facts)], redacted },
+    ...(facts.waitedFor && { waitedFor: waitedFor(facts, facts.waitedFor) }),
     ...(facts.lost && {
-      lost: { ...facts.lost, created: frames(facts.lost.created), awaited: frames(facts.lost.awaited) },
+      lost: {
+        proven: facts.lost.proven,
+        created: frames(facts.lost.created),
+        awaited: frames(facts.lost.awaited),
+        ...(facts.lost.note !== undefined && { note: facts.lost.note }),
+        ...(facts.lost.streams && { streams: facts.lost.streams.map((one) => stateWords(one.stream)) }),
+      },
     }),
     ...(facts.fakeTimers && { fakeTimers: { ...facts.fakeTimers, installed: frames(facts.fakeTimers.installed) } }),
   }
@@ -91,8 +114,25 @@ function actorOf(facts: HangFacts): DumpActor {
       owner: facts.owner,
     }),
     tasks: [],
-    resources: [],
+    resources: (facts.handles ?? []).slice(0, MOST_RESOURCES).map(resource),
     ...(facts.resources && { resourceCounts: facts.resources }),
+  }
+}
+
+function resource({ id, kind, ref, ageMs, what, created }: Handle): DumpResource {
+  const made = firstUser(created)
+  return { id: String(id), type: kind, ref, ageMs, ...(what !== '' && { what }), ...(made && { created: made.site }) }
+}
+
+function waitedFor(facts: HangFacts, waited: WaitedFor): DumpWaitedFor {
+  return {
+    ...waited,
+    children: waited.children.map((child) => {
+      const created = startOf(facts, child.pid)
+      return { ...child, ...(created && { created: created.site }) }
+    }),
+    signals: waited.signals.map((one) => ({ ...one, frames: frames(one.frames) })),
+    fetches: waited.fetches.map((one) => ({ ...one, frames: frames(one.frames) })),
   }
 }
 

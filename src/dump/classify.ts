@@ -1,8 +1,12 @@
 import { awaitWithResource } from './classes/await-with-resource.ts'
+import { childProcessStuck } from './classes/child-process-stuck.ts'
 import { eventLoopBlocked } from './classes/event-loop-blocked.ts'
 import { fakeTimers } from './classes/fake-timers.ts'
+import { lockOrSemaphoreDeadlock } from './classes/lock-or-semaphore-deadlock.ts'
 import { lostPromise } from './classes/lost-promise.ts'
 import { moduleLoading } from './classes/module-loading.ts'
+import { pipeOrBackpressureDeadlock } from './classes/pipe-or-backpressure-deadlock.ts'
+import { signalNotDelivered } from './classes/signal-not-delivered.ts'
 import { unknown } from './classes/unknown.ts'
 import type { HangClass, HangFacts, Verdict } from './facts.ts'
 
@@ -13,14 +17,21 @@ import type { HangClass, HangFacts, Verdict } from './facts.ts'
  * 1. a thread that does not answer has one cause, whatever else is suspended in it;
  * 2. a fake clock explains an await that otherwise looks held by nothing or by a timer;
  * 3. a module that does not load explains its own top-level await;
- * 4. a lost promise is seen by the absence of what the next class needs;
- * 5. an await with a holder;
- * 6. the rest.
+ * 4. a child, a pipe or a stream that can be seen not to move explains the wait for it: what was sent to a child before
+ *    what it stands at, and that before what it merely has not done;
+ * 5. a wait for a turn in the program's own queue;
+ * 6. a lost promise is seen by the absence of what the next class needs;
+ * 7. an await with a holder;
+ * 8. the rest.
  */
 export const HANG_CLASSES: readonly HangClass[] = [
   eventLoopBlocked,
   fakeTimers,
   moduleLoading,
+  signalNotDelivered,
+  pipeOrBackpressureDeadlock,
+  childProcessStuck,
+  lockOrSemaphoreDeadlock,
   lostPromise,
   awaitWithResource,
   unknown,

@@ -1,5 +1,7 @@
 import type { Confidence, Site } from '../errors.ts'
-import type { HeldBy, ProcessFact } from '../inspect/facts.ts'
+import type { HeldBy, LiveHandle, ProcessFact } from '../inspect/facts.ts'
+import type { LockHolder, LockWait } from '../inspect/lock-trace.ts'
+import type { FetchSite, SentSignal, StreamFact, WaitFacts } from '../inspect/wait-facts.ts'
 
 /** A frame after source maps; `site.path` is relative to the project root. */
 export interface Frame {
@@ -25,6 +27,39 @@ export interface AwaitFrame extends Frame {
   heldBy: HeldBy[]
   /** False when only the definition of the function is known, not the line of the `await`. */
   exact: boolean
+}
+
+/** A wait for a lock after source maps, see `LockWait` in `src/inspect/lock-trace.ts`. */
+export interface LockWaitFrames extends Omit<LockWait, 'inner' | 'call' | 'outer' | 'holders'> {
+  inner: Frame[]
+  call: Frame
+  outer: Frame[]
+  holders: (Omit<LockHolder, 'taken'> & { taken: Frame })[]
+}
+
+/** The waits for locks of what hangs, and its innermost awaits that wait for something else. */
+export interface LockWaits {
+  waits: LockWaitFrames[]
+  others: Frame[]
+}
+
+/** An open handle after source maps. */
+export interface Handle extends Omit<LiveHandle, 'created'> {
+  /** Where it was made, innermost first; empty when that is not known. */
+  created: Frame[]
+}
+
+/** What the test waits for as seen in the worker, and the calls of its own that bear on it. */
+export interface WaitedFor extends WaitFacts {
+  signals: (Omit<SentSignal, 'frames'> & { frames: Frame[] })[]
+  fetches: (Omit<FetchSite, 'frames'> & { frames: Frame[] })[]
+}
+
+/** A stream that the trace re-run remembers, after source maps. */
+export interface TracedStream {
+  stream: StreamFact
+  listens: { event: string; frames: Frame[] }[]
+  destroyed: Frame[]
 }
 
 export type Phase = 'start' | 'collect' | 'hook' | 'test' | 'teardown' | 'after-tests'
@@ -65,8 +100,14 @@ export interface HangFacts {
   /** The label in `AwaitFrame.owner` that means "this test or hook". */
   owner: string | null
   /** Result of the trace re-run; null when none was made. */
-  lost: { proven: boolean; created: Frame[]; awaited: Frame[]; note?: string } | null
+  lost: { proven: boolean; created: Frame[]; awaited: Frame[]; note?: string; streams?: TracedStream[] } | null
+  /** Waits for locks in the trace re-run; absent when none were found. */
+  locks?: LockWaits
   fakeTimers: { on: boolean; pending: number; installed: Frame[] } | null
+  /** What is open in the worker; absent or null when that was not recorded. */
+  handles?: Handle[] | null
+  /** What it waits for; absent when nobody looked. */
+  waitedFor?: WaitedFor
   /** Types from `process.getActiveResourcesInfo()` with their counts; null when not taken. */
   resources: Record<string, number> | null
   processes: ProcessFact[]

@@ -148,6 +148,65 @@ const processFact = object(
     orphan: flag,
   },
 )
+const texts = listOf(text)
+const stream: Check = (value, path) => {
+  streamDepth(value, path, 0)
+}
+const part = text
+const stdio = listOf(object({ part, stream }))
+const readable = object(
+  { length: number, highWaterMark: number, flowing: orNull(flag), readers: number, pulled: flag },
+  { ended: flag, endEmitted: flag },
+)
+const writable = object(
+  { length: number, highWaterMark: number, ended: flag, needDrain: flag },
+  { finished: flag, corked: flag },
+)
+const streamShape = object(
+  { name: text, destroyed: flag },
+  { closed: flag, errored: flag, readable, writable, web: flag },
+)
+/** A chain of pipes is no longer than this in a real dump. */
+const MOST_PIPES = 16
+
+function streamDepth(value: unknown, path: string, depth: number): void {
+  streamShape(value, path)
+  const { into } = value as { into?: unknown }
+  if (into === undefined) return
+  if (depth >= MOST_PIPES) throw wrong(`${path}.into`, `a chain of at most ${MOST_PIPES} pipes`, into)
+  streamDepth(into, `${path}.into`, depth + 1)
+}
+
+const child = object(
+  {
+    pid: whole,
+    command: text,
+    exitCode: orNull(number),
+    signalCode: orNull(text),
+    connected: flag,
+    stdio,
+    kernel: orNull(
+      object(
+        { state: text, doing: orNull(text) },
+        { cpuMs: number, spanMs: number, caught: texts, ignored: texts, blocked: texts, pending: texts },
+      ),
+    ),
+    users: listOf(object({ pid: whole, command: text, part, does: oneOf('write', 'read', 'holds') })),
+  },
+  { killed: flag, created: site },
+)
+const server = object({ port: orNull(number), path: orNull(text), connections: orNull(number) }, { listening: flag })
+const waitedFor = object({
+  objects: listOf(
+    object(
+      { id: whole, name: text },
+      { stream, server, child: object({ pid: whole }, { part }), worker: object({ threadId: number, stdio }) },
+    ),
+  ),
+  children: listOf(child),
+  signals: listOf(object({ pid: whole, signal: text, at: number, frames: listOf(frame) })),
+  fetches: listOf(object({ port: orNull(number), at: number, frames: listOf(frame) })),
+})
 const dump = object(
   {
     header,
@@ -158,7 +217,11 @@ const dump = object(
     capture: object({}, { tookMs: number, missing: listOf(text), redacted: whole }),
   },
   {
-    lost: object({ proven: flag, created: listOf(frame), awaited: listOf(frame) }, { note: text }),
+    lost: object(
+      { proven: flag, created: listOf(frame), awaited: listOf(frame) },
+      { note: text, streams: listOf(text) },
+    ),
+    waitedFor,
     fakeTimers: object({ on: flag, pending: whole, installed: listOf(frame) }),
   },
 )

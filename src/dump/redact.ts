@@ -1,5 +1,5 @@
 /** Keeps secrets out of dumps. Everything here is a guess by name and shape: it hides too much rather than too little. */
-import type { Frame, HangFacts } from './facts.ts'
+import type { Frame, HangFacts, LockWaits, WaitedFor } from './facts.ts'
 
 export const REDACTED = '[redacted]'
 
@@ -122,6 +122,22 @@ export class Redactor {
     }
   }
 
+  #waitedFor(waited: WaitedFor): WaitedFor {
+    const noted = <T extends { frames: Frame[] }>(list: T[]): T[] =>
+      list.map((one) => ({ ...one, frames: one.frames.map((frame) => this.frame(frame)) }))
+    return {
+      ...waited,
+      children: waited.children.map((child) => ({
+        ...child,
+        command: this.text(child.command),
+        kernel: child.kernel && { ...child.kernel, doing: child.kernel.doing && this.text(child.kernel.doing) },
+        users: child.users.map((user) => ({ ...user, command: this.text(user.command) })),
+      })),
+      signals: noted(waited.signals),
+      fetches: noted(waited.fetches),
+    }
+  }
+
   /** A copy of the facts without secrets. Meant to run before a class reads them: diagnoses quote source and commands. */
   facts(facts: HangFacts): HangFacts {
     const frames = (list: Frame[]): Frame[] => list.map((frame) => this.frame(frame))
@@ -132,10 +148,40 @@ export class Redactor {
       crumb: crumb && { ...crumb, detail: this.text(crumb.detail), frames: frames(crumb.frames) },
       kernel: facts.kernel.map((sentence) => this.text(sentence)),
       awaits: facts.awaits?.map((frame) => this.frame(frame)) ?? null,
-      lost: lost && { ...lost, created: frames(lost.created), awaited: frames(lost.awaited) },
+      lost: lost && {
+        ...lost,
+        created: frames(lost.created),
+        awaited: frames(lost.awaited),
+        ...(lost.streams && {
+          streams: lost.streams.map((one) => ({
+            ...one,
+            listens: one.listens.map(({ event, frames: at }) => ({ event, frames: frames(at) })),
+            destroyed: frames(one.destroyed),
+          })),
+        }),
+      },
+      ...(facts.locks && { locks: this.#locks(facts.locks) }),
       fakeTimers: fakeTimers && { ...fakeTimers, installed: frames(fakeTimers.installed) },
+      ...(facts.handles && {
+        handles: facts.handles.map((one) => ({ ...one, what: this.text(one.what), created: frames(one.created) })),
+      }),
+      ...(facts.waitedFor && { waitedFor: this.#waitedFor(facts.waitedFor) }),
       processes: facts.processes.map((one) => ({ ...one, command: this.text(one.command) })),
       missing: facts.missing.map((sentence) => this.text(sentence)),
+    }
+  }
+
+  #locks({ waits, others }: LockWaits): LockWaits {
+    const frames = (list: Frame[]): Frame[] => list.map((frame) => this.frame(frame))
+    return {
+      waits: waits.map((wait) => ({
+        ...wait,
+        inner: frames(wait.inner),
+        call: this.frame(wait.call),
+        outer: frames(wait.outer),
+        holders: wait.holders.map((holder) => ({ ...holder, taken: this.frame(holder.taken) })),
+      })),
+      others: frames(others),
     }
   }
 }

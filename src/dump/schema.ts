@@ -1,6 +1,7 @@
 /** The hang dump as data, format 1. The text form is rendered from this record and from nothing else. */
 import type { Confidence, Site } from '../errors.ts'
 import type { HeldBy, ProcessFact } from '../inspect/facts.ts'
+import type { ChildFact, FetchSite, SentSignal, WaitFacts } from '../inspect/wait-facts.ts'
 import type { Phase } from './facts.ts'
 
 export { parseDumpRecord } from './parse-record.ts'
@@ -131,6 +132,22 @@ export interface DumpRecord {
   reproduce: string[]
   capture: { tookMs?: number; missing?: string[]; redacted?: number }
   /** Result of the run with promises traced. */
-  lost?: { proven: boolean; created: DumpFrame[]; awaited: DumpFrame[]; note?: string }
+  lost?: {
+    proven: boolean
+    created: DumpFrame[]
+    awaited: DumpFrame[]
+    note?: string
+    /** Streams that were in use and not through, one phrase each. */
+    streams?: string[]
+  }
   fakeTimers?: { on: boolean; pending: number; installed: DumpFrame[] }
+  /** The objects that hold what is awaited, the children and connections of the worker, and calls that bear on them. */
+  waitedFor?: DumpWaitedFor
+}
+
+/** `children` come with the place where they were started. */
+export interface DumpWaitedFor extends Omit<WaitFacts, 'children'> {
+  children: (ChildFact & { created?: Site })[]
+  signals: (Omit<SentSignal, 'frames'> & { frames: DumpFrame[] })[]
+  fetches: (Omit<FetchSite, 'frames'> & { frames: DumpFrame[] })[]
 }

@@ -44,6 +44,8 @@ export interface HeldBy {
   fakeClock?: boolean
   /** Heap object id of the owner, when it is an object. */
   id?: number
+  /** The child process or stream that the owner listens to, when the owner is an object of the user's. */
+  behind?: { owner: string; path: string; event: string; id: number }
 }
 
 /** A suspended async function, async generator or module body. */

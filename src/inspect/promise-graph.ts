@@ -68,6 +68,14 @@ export function lostAwaits(records: PromiseRecords, body: number | undefined): L
   return describe(graph, records, lost, body, body === undefined ? undefined : graph.reach(body).awaits)
 }
 
+/** How many `await`s of the user's stand at a promise that is not lost. */
+export function aliveAwaits(records: PromiseRecords): number {
+  const graph = new PromiseGraph(records)
+  let alive = 0
+  for (const { user, target } of records.awaits.values()) if (user && !graph.lost(target)) alive++
+  return alive
+}
+
 /** See `PromiseTrace.waiting`. */
 export function waitingAwaits(records: PromiseRecords, body: number | undefined): LostPromise[] {
   if (body === undefined) return []
@@ -84,13 +92,76 @@ function describe(
   body: number | undefined,
   ofBody: Set<AwaitRecord> | undefined,
 ): LostPromise[] {
-  const innermost = awaits.filter((record) => ![...graph.reach(record.target).awaits].some(({ user }) => user))
+  const innermost = innermostOf(graph, awaits)
   // The order of the groups: awaited by the body, of unknown standing, an async function whose own `await` was not seen.
   const rank = (record: AwaitRecord): number =>
     (ofBody?.has(record) || record.target === body ? 0 : 2) + (hidesAwait(records.promises.get(record.target)) ? 1 : 0)
   return innermost
     .toSorted((a, b) => rank(a) - rank(b) || b.id - a.id)
     .map(({ target, awaited }) => ({ created: birthOf(graph, records, target), awaited }))
+}
+
+/** Those that no other `await` of the user's stands below. In a ring each stands below each: all of it counts. */
+function innermostOf(graph: PromiseGraph, awaits: AwaitRecord[]): AwaitRecord[] {
+  return awaits.filter((record) =>
+    [...graph.reach(record.target).awaits].every(
+      (other) => !other.user || other === record || graph.reach(other.target).awaits.has(record),
+    ),
+  )
+}
+
+/** A hung `await` of the user's with all that wait for it, innermost first. */
+export type WaitChain = AwaitRecord[]
+
+const MOST_CHAINS = 100
+const MOST_STEPS = 100
+
+/**
+ * Every innermost `await` of the user's that is pending now, newest first, with the `await`s above it.
+ *
+ * @param since number of the newest promise at the beginning of what hangs; what is older is left by others
+ * @param body promise of what hangs; when `await`s of the user's are known to stand below it, only those are given
+ */
+export function waitChains(records: PromiseRecords, body: number | undefined, since: number): WaitChain[] {
+  const graph = new PromiseGraph(records)
+  const pending = [...records.awaits.values()].filter(({ target }) => records.promises.has(target))
+  const reached = body === undefined ? undefined : graph.reach(body).awaits
+  const user = pending.filter((record) => record.user && (record.id > since || reached?.has(record) === true))
+  const innermost = innermostOf(graph, user.slice(-MOST_CHAINS)).sort((a, b) => b.id - a.id)
+  const up = upwards(records, pending)
+  return innermost.map((first) => {
+    const chain = [first]
+    for (let next = up(first); next !== undefined && chain.length < MOST_STEPS; next = up(next)) {
+      if (chain.includes(next)) break
+      chain.push(next)
+    }
+    return chain
+  })
+}
+
+/** Finds the `await` that stands on the result of the function that does this one. */
+function upwards(records: PromiseRecords, pending: AwaitRecord[]): (from: AwaitRecord) => AwaitRecord | undefined {
+  const awaiting = new Map<number, AwaitRecord>()
+  for (const record of pending) awaiting.set(record.target, record)
+  const followers = new Map<number, number[]>()
+  const follow = (id: number, by: number): void => {
+    const known = followers.get(id)
+    if (known === undefined) followers.set(id, [by])
+    else known.push(by)
+  }
+  for (const { id, follows, parts } of records.promises.values()) {
+    if (follows !== undefined) follow(follows, id)
+    for (const part of parts?.ids ?? []) follow(part, id)
+  }
+  return ({ owner }) => {
+    const open = owner === undefined ? [] : [owner.id]
+    for (const id of open) {
+      const found = awaiting.get(id)
+      if (found !== undefined) return found
+      if (open.length < MOST_STEPS) open.push(...(followers.get(id) ?? []).filter((one) => !open.includes(one)))
+    }
+    return undefined
+  }
 }
 
 /** The result of an async function that must stand at some `await` which was not attributed to it. */

@@ -1,4 +1,5 @@
 import type { RawFrame } from './facts.ts'
+import { PromiseCalls } from './promise-calls.ts'
 import type { SiteFrame } from './promise-sites.ts'
 
 /** What is known of a pending promise. Never the promise itself. */
@@ -52,6 +53,8 @@ const PARTS: Record<string, 'every' | 'some'> = { all: 'every', allSettled: 'eve
 export class PromiseRecords {
   readonly promises = new Map<number, PromiseRecord>()
   readonly awaits = new Map<number, AwaitRecord>()
+  /** All births, also of promises that have settled. */
+  readonly calls = new PromiseCalls()
   /** True when a promise was not recorded because there were too many. */
   overflowed = false
 
@@ -82,6 +85,7 @@ export class PromiseRecords {
     if (parent !== undefined && !builtin) return this.#awaiting(id, parent, sites)
     const record: PromiseRecord = { id, created: this.userFrames(sites), collected: false }
     this.promises.set(id, record)
+    this.calls.born(id, record.created, !builtin)
     if (builtin) this.#derive(record, parent, sites)
     else this.#enter(record, top, sites)
     return true
@@ -101,6 +105,7 @@ export class PromiseRecords {
       this.#combined = this.#combined.filter((combined) => combined.record !== record)
     }
     this.awaits.delete(id)
+    this.calls.settled(id)
   }
 
   collected(id: number): void {

@@ -1,8 +1,10 @@
 import { types } from 'node:util'
 import v8 from 'node:v8'
 import vm from 'node:vm'
+import type { CallCounts } from './call-counts.ts'
 import type { LostPromise } from './facts.ts'
-import { lostAwaits, PromiseGraph, waitingAwaits } from './promise-graph.ts'
+import { type LockFacts, readLocks } from './lock-trace.ts'
+import { aliveAwaits, lostAwaits, PromiseGraph, waitChains, waitingAwaits } from './promise-graph.ts'
 import { PromiseRecords } from './promise-records.ts'
 import { readSites } from './promise-sites.ts'
 
@@ -41,6 +43,16 @@ export interface PromiseTrace {
   check(): LostPromise[]
   /** The innermost user `await`s that the watched body stands at while what they wait for is still alive. */
   waiting(): LostPromise[]
+  /**
+   * Is nothing left but losses? True when no `await` of the user's, whoever made it, stands at a promise that may still
+   * settle. Call {@link settle} first.
+   */
+  allLost(): boolean
+  /**
+   * The locks that what hangs waits for, and who has them.
+   * @param counts started before the user's code was loaded
+   */
+  locks(counts: CallCounts): LockFacts
   /** False when there were more than `maxPromises`: what was not recorded cannot turn up. */
   complete(): boolean
   /** Ends the recording; what was recorded can still be asked for. */
@@ -58,6 +70,8 @@ export function startPromiseTrace(options: PromiseTraceOptions): PromiseTrace {
   const registry = new FinalizationRegistry<number>((id) => records.collected(id))
   let last = 0
   let body: number | undefined
+  /** Newest promise when the body before this one ended: what is newer belongs to what runs. */
+  let since = 0
 
   function number(promise: object): number {
     last += 1
@@ -97,18 +111,23 @@ export function startPromiseTrace(options: PromiseTraceOptions): PromiseTrace {
     },
     settled(promise) {
       const id = ids.get(promise)
-      if (id !== undefined) records.settled(id)
+      if (id === undefined) return
+      records.settled(id)
+      if (id === body) since = last
     },
   }) as () => void
 
   return {
     watchBody(value) {
       body = types.isPromise(value) ? adopt(value) : undefined
+      since = last
     },
     settle: (boundMs = 1000) => settle(() => lostCount(records), boundMs),
     bodyLost: () => body !== undefined && new PromiseGraph(records).lost(body),
     check: () => lostAwaits(records, body),
     waiting: () => waitingAwaits(records, body),
+    allLost: () => !records.overflowed && aliveAwaits(records) === 0,
+    locks: (counts) => readLocks(records, waitChains(records, body, since), counts),
     complete: () => !records.overflowed,
     stop,
   }

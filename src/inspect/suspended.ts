@@ -110,11 +110,20 @@ export function* inspectSuspended(
  * Takes the facts about the calling thread within one synchronous call; works in the main thread and in workers.
  * Throws a `ProbeError` when no snapshot can be read. The event loop stands still meanwhile: a few hundred milliseconds
  * on a small heap, seconds on one of millions of objects.
+ *
+ * @param then called with the facts and the inspector before its session ends: heap ids are good for no other one
  */
-export function dumpSuspendedHere(options: InspectOptions = {}): AsyncFacts {
+export function dumpSuspendedHere(
+  options: InspectOptions = {},
+  then?: (facts: AsyncFacts, post: (method: string, params?: object) => unknown) => void,
+): AsyncFacts {
   const began = now()
   const heap = takeSnapshotHere()
-  const facts = withSession((post) => driveSync(inspectSuspended(heap, options), post))
+  const facts = withSession((post) => {
+    const found = driveSync(inspectSuspended(heap, options), post)
+    then?.(found, post)
+    return found
+  })
   return { ...facts, tookMs: now() - began }
 }
 

@@ -2,7 +2,8 @@ import { awaitedAt, awaitedIn } from '../awaited.ts'
 import { leavesOf } from '../chains.ts'
 import type { HangClass } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
-import { list, oneLine, subject } from '../words.ts'
+import { madeAt } from '../made-at.ts'
+import { list, oneLine, sameLine, subject } from '../words.ts'
 import { circumstances, named, siteOf, userStack } from './common.ts'
 
 const NAME = 'await-never-settles-with-live-resource'
@@ -29,13 +30,15 @@ export const awaitWithResource: HangClass = {
       holder === undefined || holder.held.path === holder.held.owner
         ? ''
         : `it waits in ${oneLine(holder.held.path, 160)}, and `
+    const made = madeAt(facts, leaf)
     const caller = leaf.chain[1]
     const others = leaves.slice(1, 5).map((one) => awaitedAt(one.frame))
     return {
       class: NAME,
       confidence: live ? 'likely' : 'guess',
-      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}${caller === undefined ? '' : `, called by ${awaitedAt(caller)}`}: ${at}${why}.`,
+      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}${caller === undefined ? '' : `, called by ${awaitedAt(caller)}`}: ${at}${why}${made === undefined ? '' : `: ${made.words}`}.`,
       culprit: siteOf(leaf.frame),
+      ...(made && !sameLine(made.frame.site, leaf.frame.site) && { holder: siteOf(made.frame) }),
       evidence: [
         ...leaf.heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
         ...(leaf.frame.exact

@@ -17,6 +17,11 @@ export function named(frame: Frame): string {
   return /^<|^$/.test(frame.fn) ? where(frame.site) : `${frame.fn}() at ${where(frame.site)}`
 }
 
+/** ` in name()`, nothing for a function without a name. */
+export function inFunction({ fn }: Frame): string {
+  return /^<|^$/.test(fn) ? '' : ` in ${fn}()`
+}
+
 /** A copy without surprises for the verdict: `Frame` objects carry more than a site. */
 export function siteOf(frame: Frame): Site {
   return { ...frame.site }

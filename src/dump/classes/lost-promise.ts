@@ -3,6 +3,7 @@ import { awaitedAt, statement } from '../awaited.ts'
 import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
 import type { HangClass, HangFacts, Verdict } from '../facts.ts'
 import { readHolder } from '../holders.ts'
+import { isWaitingLine } from '../waiting-line.ts'
 import { oneLine, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
 
@@ -25,7 +26,7 @@ export const lostPromise: HangClass = {
       return facts.body === 'plain' && facts.lost?.proven !== true ? undefined : absent(facts)
     }
     const leaf = leavesOf(facts)[0]
-    return leaf !== undefined && leaf.below.length === 0 && leaf.heldBy.every(isVariable)
+    return leaf !== undefined && leaf.below.length === 0 && (leaf.heldBy.every(isVariable) || forgotten(facts, leaf))
       ? unheld(facts, leaf)
       : undefined
   },
@@ -34,6 +35,19 @@ export const lostPromise: HangClass = {
 /** A resolver in a variable, outside of any list that somebody works off: only code that is not scheduled can call it. */
 function isVariable(held: HeldBy): boolean {
   return held.owner === 'variable' && !/[[(]/.test(held.path) && readHolder(held).consider.includes(NAME)
+}
+
+/** What the worker itself keeps open. */
+const OWN_HANDLES = /^(?:PipeWrap|TTYWrap|MessagePort|Immediate)$/
+
+/** Traced again, and no lock: a resolver in a collection, and nothing is open whose answer could look for it there. */
+function forgotten({ lost, resources }: HangFacts, leaf: Leaf): boolean {
+  return (
+    lost !== null &&
+    resources !== null &&
+    Object.keys(resources).every((type) => OWN_HANDLES.test(type)) &&
+    leaf.heldBy.every(isWaitingLine)
+  )
 }
 
 function absent(facts: HangFacts): Verdict {

@@ -4,6 +4,7 @@ import { isUserFrame, stackLines } from './frames.ts'
 import type { Marks } from './marks.ts'
 import { processLines } from './processes.ts'
 import { awaitTreeLines } from './tree.ts'
+import { waitLines } from './waits.ts'
 
 /** A section: its title and lines; a section with nothing to say has one line in brackets with the reason. */
 type Section = [title: string, lines: string[]]
@@ -20,6 +21,7 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
   }
   for (const actor of actors) sections.push([`sync stack: ${actor.path}`, syncLines(actor, record, marks)])
   for (const actor of actors) sections.push([`await tree: ${actor.path}`, treeLines(actor, record, marks)])
+  if (record.waitedFor !== undefined) sections.push(...waitSections(record.waitedFor))
   if (record.lost !== undefined) sections.push(['lost promise', lostLines(record.lost, marks)])
   if (record.fakeTimers?.on === true) sections.push(['fake timers', fakeTimerLines(record.fakeTimers, marks)])
   for (const actor of actors) sections.push([resourceTitle(actor), resourceLines(actor)])
@@ -86,10 +88,16 @@ function treeLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[]
   return lines.length > 0 ? lines : ["(no function of the user's code is suspended)"]
 }
 
+function waitSections(waited: NonNullable<DumpRecord['waitedFor']>): Section[] {
+  const lines = waitLines(waited)
+  return lines.length > 0 ? [['waited for', lines]] : []
+}
+
 function lostLines(lost: NonNullable<DumpRecord['lost']>, marks: Marks): string[] {
   const lines: string[] = []
   if (lost.proven) lines.push('in a second run, the promise was collected while it was pending')
   if (lost.note !== undefined) lines.push(oneLine(lost.note))
+  for (const words of lost.streams ?? []) lines.push(`in use and not through: ${oneLine(words, 200)}`)
   if (lost.awaited.length > 0) lines.push('awaited at', ...stackLines(lost.awaited, marks).map((line) => `   ${line}`))
   if (lost.created.length > 0) lines.push('created at', ...stackLines(lost.created, marks).map((line) => `   ${line}`))
   return lines.length > 0 ? lines : ['(a second run with promises traced lost none)']

@@ -20,6 +20,8 @@ const CONTEXT_NAME = code('system / Context')
 const MAX_DEPTH = 14
 const MAX_VISITS = 20_000
 const MAX_HELD_BY = 3
+/** Visits of the walk beyond an object of the user's. */
+const MAX_BEHIND = 2000
 /** More slots than this: the variables of a whole module, which every function of it retains. */
 const MODULE_SLOTS = 40
 
@@ -40,6 +42,9 @@ const PLAIN = new Set([
   'Module',
   'Listener',
   'TimerHeap',
+  // Queues of events.on(), which readline and others read from.
+  'FixedQueue',
+  'FixedCircularBuffer',
   'Window',
 ])
 const LOADER = new Set([
@@ -58,6 +63,8 @@ const NODE_PARTS = [
 ] as const
 
 interface Candidate extends HeldBy {
+  /** Its node, when it is an object. */
+  node?: number
   /** 0: a named object that can settle; 1: a variable that holds a container; 2: a variable that holds a function. */
   rank: number
 }
@@ -74,12 +81,30 @@ export function findHolders(graph: HeapGraph, promises: readonly number[]): Held
   const best = candidates.reduce((least, candidate) => Math.min(least, candidate.rank), 3)
   const held: HeldBy[] = []
   const paths = new Set<string>()
-  for (const { rank, ...candidate } of candidates) {
+  for (const { rank, node, ...candidate } of candidates) {
     if (rank !== best || paths.has(candidate.path) || held.length === MAX_HELD_BY) continue
     paths.add(candidate.path)
-    held.push(candidate)
+    const behind = node === undefined || SYSTEM.test(candidate.owner) ? undefined : systemBehind(graph, node)
+    held.push(behind === undefined ? candidate : { ...candidate, behind })
   }
   return held
+}
+
+/** Objects of Node's that stand for a part of the system. */
+const SYSTEM =
+  /^(?:ChildProcess|Worker|(?:TLS)?Socket|Server|TLSServer|Http2\w+|FSWatcher|StatWatcher|Timeout|TaskDeadline|FakeClock|globalThis|module loader|process)$/
+
+/**
+ * The child process or stream that an object of the user's listens to, when the promise is kept in that object: a class
+ * that wraps a child has the resolve function in a field, and a listener on the child that captured the object.
+ */
+function systemBehind(graph: HeapGraph, node: number): HeldBy['behind'] {
+  const found = new HolderWalk(graph, true, MAX_BEHIND).run([node])
+  for (const { owner, path, event, id } of found) {
+    if (/^(?:ChildProcess|Socket)$/.test(owner) && event !== undefined && id !== undefined)
+      return { owner, path, event, id }
+  }
+  return undefined
 }
 
 class HolderWalk {
@@ -89,9 +114,15 @@ class HolderWalk {
   readonly #from = new Map<number, Step | null>()
   readonly #candidates: Candidate[] = []
 
-  constructor(graph: HeapGraph, keepers: boolean) {
+  readonly #most: number
+  /** The walk starts at an object and not at a promise: variables that hold it are passed through. */
+  readonly #through: boolean
+
+  constructor(graph: HeapGraph, keepers: boolean, most = MAX_VISITS) {
     this.#graph = graph
     this.#keepers = keepers
+    this.#most = most
+    this.#through = most !== MAX_VISITS
   }
 
   run(promises: readonly number[]): Candidate[] {
@@ -107,7 +138,7 @@ class HolderWalk {
       const later: typeof late = []
       for (const node of level) {
         for (const edge of this.#graph.incoming(node)) {
-          if (this.#from.size >= MAX_VISITS) return this.#candidates
+          if (this.#from.size >= this.#most) return this.#candidates
           if (this.#isErrorListener(edge)) later.push([node, edge])
           else this.#step(node, edge, next)
         }
@@ -195,7 +226,7 @@ class HolderWalk {
     } else if (type === graph.kind.context || (type === graph.kind.hidden && script !== '')) {
       const rank = graph.isClosure(node) || graph.nameCode(node) === PROMISE ? 2 : 1
       this.#add(step, 'variable', rank)
-      if (rank === 1) return
+      if (rank === 1 && !this.#through) return
     }
     if (wide) return
     this.#from.set(context, step)
@@ -250,6 +281,10 @@ class HolderWalk {
     const graph = this.#graph
     const { path, event } = as === undefined ? renderPath(graph, step, owner) : { path: as }
     const candidate: Candidate = { owner, path, rank }
+    if (rank === 0 && as === undefined && graph.isObject(step.node)) {
+      candidate.id = graph.id(step.node)
+      candidate.node = step.node
+    }
     if (event !== undefined) candidate.event = event
     for (let at: Step | null = step; at; at = at.next) {
       if (isFakeClock(graph, at.node) || isFakeTimer(graph, at.node)) candidate.fakeClock = true

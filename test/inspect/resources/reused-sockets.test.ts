@@ -20,6 +20,8 @@ beforeEach(async () => {
     response.write('part')
     if (request.url === '/whole') response.end()
   })
+  // The default of 5 s is short on a machine that is busy.
+  server.keepAliveTimeout = 60_000
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   port = (server.address() as AddressInfo).port

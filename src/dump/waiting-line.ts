@@ -1,0 +1,13 @@
+import type { HeldBy } from '../inspect/facts.ts'
+
+/** What settles promises by itself: handles and requests of Node, which no queue of the program's is named after. */
+const ALIVE =
+  /^(?:Timeout|Interval|Timer|Immediate|TimersList|\w*Server\w*|\w*Socket|ChildProcess|Worker|MessagePort|BroadcastChannel|FSWatcher|StatWatcher|FileHandle|\w*Stream|Readable|Writable|Duplex|Transform|PassThrough|ClientRequest|IncomingMessage|ServerResponse|HTTPParser|Fetch|fetch|AbortSignal|EventTarget|FSReq\w*|\w*Wrap|Interface|FakeClock|globalThis|module loader)$/
+
+/**
+ * Is this a place in the program's own collections, fields or variables, such as `Pool.waiters[0]` or `variable queue[0]`,
+ * where only the program itself would look for the promise?
+ */
+export function isWaitingLine(held: HeldBy): boolean {
+  return held.event === undefined && held.fakeClock !== true && !ALIVE.test(held.owner)
+}

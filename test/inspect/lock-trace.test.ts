@@ -1,0 +1,83 @@
+import { setImmediate } from 'node:timers/promises'
+import { afterAll, expect, test } from 'vitest'
+import { startCallCounts } from '../../src/inspect/call-counts.ts'
+import type { LockFacts } from '../../src/inspect/lock-trace.ts'
+import { startPromiseTrace } from '../../src/inspect/promise-trace.ts'
+
+const isUser = (url: string): boolean => url.includes('fixtures/locks')
+
+const counts = startCallCounts(isUser)
+// Only what is loaded after the counting began is counted.
+const fixture = await import('./fixtures/locks.ts')
+/** What hangs stays reachable: it is to be looked at, not to be collected. */
+const kept: unknown[] = []
+
+afterAll(() => counts.stop())
+
+async function look(body: () => Promise<void>): Promise<LockFacts> {
+  const trace = startPromiseTrace({ isUser })
+  try {
+    const running = body()
+    kept.push(running)
+    trace.watchBody(running)
+    // Promise jobs only: after a turn of the loop everything stands where it hangs.
+    for (let turn = 0; turn < 3; turn++) await setImmediate()
+    return trace.locks(counts)
+  } finally {
+    trace.stop()
+  }
+}
+
+/** By function names: positions are those of the code that runs. */
+function brief(facts: LockFacts) {
+  return facts.waits.map(({ lock, method, style, call, holders }) => ({
+    lock: `${lock}.${method}`,
+    style,
+    call: call.fn,
+    taken: holders.map(({ taken, by, missing }) => `${taken.fn} ${by} ${missing}`),
+  }))
+}
+
+test('two functions that take two locks in opposite order wait for each other', async () => {
+  const facts = await look(fixture.abba)
+  expect(brief(facts)).toEqual(
+    [1, 2].map(() => ({ lock: 'Lock.lock', style: 'queue', call: 'move', taken: ['move waits 2'] })),
+  )
+  expect(facts.waits[0]?.call.at?.line).toBe((facts.waits[0]?.holders[0]?.taken.at?.line ?? 0) + 2)
+})
+
+test('a mutex that is taken again by who has it is a cycle of one flow', async () => {
+  expect(brief(await look(fixture.again))).toEqual([
+    { lock: 'Mutex.acquire', style: 'chain', call: 'again', taken: ['again flow 1'] },
+  ])
+})
+
+test('of those who took from a pool, the one that gave nothing back is the holder', async () => {
+  expect(brief(await look(fixture.exhausted))).toEqual([
+    { lock: 'Pool.connect', style: 'queue', call: 'exhausted', taken: ['leaky left 2'] },
+  ])
+})
+
+test('a limiter whose task waits for another task of it is a cycle', async () => {
+  const facts = await look(fixture.nested)
+  expect(facts.waits).toHaveLength(1)
+  const [wait] = facts.waits
+  expect(wait?.method).toBe('limit')
+  expect(wait?.holders[0]).toMatchObject({ by: 'flow', taken: { fn: 'nested' } })
+  expect(wait?.holders[0]?.taken.at?.line).toBeLessThan(wait?.call.at?.line ?? 0)
+})
+
+test('a limiter that lost its place to an error was last taken by who failed', async () => {
+  const facts = await look(fixture.failed)
+  expect(facts.waits).toHaveLength(1)
+  const [wait] = facts.waits
+  expect(wait?.holders[0]).toMatchObject({ by: 'left', taken: { fn: 'failed' } })
+  expect(wait?.holders[0]?.taken.at?.line).toBeLessThan(wait?.call.at?.line ?? 0)
+})
+
+test('a queue that is merely empty and a result that never comes are no locks', async () => {
+  expect((await look(fixture.empty)).waits).toEqual([])
+  const facts = await look(fixture.loading)
+  expect(facts.waits).toEqual([])
+  expect(facts.others.map(({ fn }) => fn)).toEqual(['get'])
+})
