@@ -9,9 +9,9 @@ import type { Run } from './run.ts'
 export interface EndedOrphan {
   pid: number
   command: string
-  /** The signal that ended it, or `none`. */
+  /** The signal that ended it; `none`; or `later`. */
   action: string
-  /** Why it could not be ended; '' when it was. */
+  /** Why it was not ended; '' when it was. */
   why: string
   /** So many more processes below it. */
   below: number
@@ -38,13 +38,12 @@ export function describeOrphan(run: Run, project: TestProject | undefined, orpha
   const line = created
     ? `, ${how}${created.source === undefined ? '' : ` by ${quote(created.source)}`} at ${where(created.site)}`
     : ''
-  const ended = action === 'none' ? `it could not be ended: ${orphan.why}` : `it was ended with ${action}`
+  const ended = endWords(action, orphan.why)
   const who = blamed?.who ?? (file === '' ? 'a test' : file)
   const diagnosis = `${who} left process ${pid} behind (\`${command}\`${age}${more})${line}; ${ended}.`
   const text = `${diagnosis}\nhint: ${HINT}`
   const stack = blame.stack('OrphanError', text, start ? blame.frames(start.created) : [], { path: file, line: 1 })
   return {
-    tests: start?.scope.tests ?? [],
     entry: {
       file,
       test: blamed?.test ? titles(blamed.test) : null,
@@ -60,4 +59,10 @@ export function describeOrphan(run: Run, project: TestProject | undefined, orpha
     failure: { test: blamed?.test?.id ?? null, error: { name: 'OrphanError', message: text, stack } },
     reaped: { pid, command, ageMs, action, diagnosis },
   }
+}
+
+function endWords(action: string, why: string): string {
+  if (action === 'later') return 'it is ended when its worker stops'
+  if (action !== 'none') return `it was ended with ${action}`
+  return why.startsWith('it ') ? why : `it could not be ended: it ${why}`
 }

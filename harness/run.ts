@@ -199,15 +199,13 @@ export class Run {
     const children = patient.dead && !patient.process ? [] : patient.children()
     if (!patient.dead || patient.process) {
       const stopped = patient.ending ? Promise.resolve(patient.kill()) : patient.inner.stop().then(() => true)
+      await Promise.race([settled(stopped, 1500), patient.gone])
       // The stock worker waits for the end of its output, which a left child that shares the pipe never gives.
-      const quick = await settled(stopped, 1500)
-      if (quick === undefined) {
-        await this.endChildren(patient, children.length > 0 ? children : this.processes.membersOf(patient))
-        if ((await settled(stopped, 3000)) === undefined) {
-          patient.process?.stdout?.destroy()
-          patient.process?.stderr?.destroy()
-          await settled(stopped, 1000)
-        }
+      await this.endChildren(patient, children)
+      if ((await settled(stopped, 3000)) === undefined) {
+        patient.process?.stdout?.destroy()
+        patient.process?.stderr?.destroy()
+        await settled(stopped, 1000)
       }
     }
     patient.dead = true

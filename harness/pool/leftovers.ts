@@ -2,14 +2,19 @@
 import type { TestProject } from '../compat.ts'
 import type { Leak } from '../leaks.ts'
 import type { ResolvedOptions } from '../options.ts'
-import type { Orphan } from '../processes.ts'
-import type { FromWorker, LeakReport } from '../protocol.ts'
+import type { Failure, FromWorker, LeakReport, ReapedProcess } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import type { Run } from '../run.ts'
 import type { Patient } from './patient.ts'
 
 /** What becomes of leaks and orphans in one project. */
 export type Policy = Pick<ResolvedOptions, 'leaks' | 'ignoreLeaks' | 'orphans' | 'orphanGrace'>
+
+/** What the worker gets to hear. */
+interface Verdict {
+  failures: Failure[]
+  reaped: ReapedProcess[]
+}
 
 export class Leftovers {
   readonly #run: Run
@@ -44,41 +49,42 @@ export class Leftovers {
   }
 
   async #answer(patient: Patient, message: Extract<FromWorker, { [MARK]: 'file-end' | 'reap' }>): Promise<void> {
-    let orphans: Orphan[] = []
-    let leaks: Leak[] = []
-    // What a test asks for by `reap()` is its own doing and no finding.
-    const asked = message[MARK] === 'reap' && !message.finding
+    let verdict: Verdict = { failures: [], reaped: [] }
     try {
-      if (message[MARK] === 'reap') {
-        const grace = asked ? 0 : this.#policy.orphanGrace
-        orphans = await this.#run.processes.over(patient, message.whose, grace, message.serving)
-      } else {
-        if (message.spawned && this.#policy.orphans !== 'off') {
-          const { orphanGrace } = this.#policy
-          orphans = await this.#run.processes.over(
-            patient,
-            { file: message.file },
-            orphanGrace,
-            message.serving,
-            message.hung,
-          )
-        }
-        leaks = await this.#leaks(message.leaks)
-      }
+      verdict = message[MARK] === 'reap' ? await this.#reap(patient, message) : await this.#fileOver(patient, message)
     } catch (error) {
       this.#run.internal(error)
     }
-    if (!asked) this.#run.addOrphans(orphans)
-    this.#run.addLeaks(leaks)
-    patient.send({
-      [MARK]: 'verdict',
-      n: message.n,
-      failures: [
-        ...(this.#policy.leaks === 'error' ? leaks : []).map((leak) => leak.failure),
-        ...(this.#policy.orphans === 'error' && !asked ? orphans : []).map((orphan) => orphan.failure),
-      ],
+    patient.send({ [MARK]: 'verdict', n: message.n, ...verdict })
+  }
+
+  /** What a test asks for by `reap()` is its own doing; what the end of a fixture finds is reported. */
+  async #reap(patient: Patient, message: FromWorker & { [MARK]: 'reap' }): Promise<Verdict> {
+    const { whose, finding, serving } = message
+    const graceMs = finding ? this.#policy.orphanGrace : 0
+    const orphans = await this.#run.processes.reap(patient, whose, graceMs, serving)
+    if (finding) this.#run.addOrphans(orphans)
+    const fails = finding && this.#policy.orphans === 'error'
+    return {
+      failures: fails ? orphans.map((orphan) => orphan.failure) : [],
       reaped: orphans.map((orphan) => orphan.reaped),
-    })
+    }
+  }
+
+  async #fileOver(patient: Patient, message: FromWorker & { [MARK]: 'file-end' }): Promise<Verdict> {
+    const { file, spawned, serving, hung } = message
+    const { orphans, orphanGrace } = this.#policy
+    const left = spawned && orphans !== 'off'
+    const failures = left ? await this.#run.processes.fileOver(patient, file, orphanGrace, serving, hung) : []
+    const leaks = await this.#leaks(message.leaks)
+    this.#run.addLeaks(leaks)
+    return {
+      failures: [
+        ...(this.#policy.leaks === 'error' ? leaks.map((leak) => leak.failure) : []),
+        ...(orphans === 'error' ? failures : []),
+      ],
+      reaped: [],
+    }
   }
 
   async #leaks(reports: readonly LeakReport[]): Promise<Leak[]> {

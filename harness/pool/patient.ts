@@ -62,6 +62,12 @@ export class Patient {
   /** vitest stops it: likewise. */
   stopping = false
   dead = false
+  #leave: () => void = () => {}
+  /** Settles when the process or thread is gone; its output may still be held open by what it has started. */
+  readonly gone = new Promise<void>((resolve) => {
+    this.#leave = resolve
+  })
+
   #events: PatientEvents
   #pings = 0
   #waiting = new Map<number, (message: FromWorker) => void>()
@@ -118,6 +124,7 @@ export class Patient {
     })
     this.inner.on('exit', (code: number | null, signal: string | null) => {
       this.dead = true
+      this.#leave()
       this.#forgetRecord()
       if (!this.ending && !this.stopping) this.#events.exit(code, signal)
     })

@@ -1,25 +1,39 @@
-// npm run bench: what harrow costs. Plain vitest and vitest with harrow take turns (A B B A) on the same generated
-// suites, so that a machine that gets busy slows both; and the time from a test's limit to its dump on disk.
+// npm run bench: what harrow costs. The ways to run a suite take turns on the same generated files (A B C D D C B A), so
+// that a machine that gets busy slows all; and the time from a test's limit to its dump on disk, and to the end of a tree.
 import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { build } from '../../scripts/dev/build.ts'
-import { binOf, isProgram } from '../../scripts/dev/checkout.ts'
+import { binOf, isProgram, root } from '../../scripts/dev/checkout.ts'
 import { runChild } from '../../scripts/dev/child.ts'
 import { readRunFile } from '../../scripts/dev/score.ts'
 import { cleanEnv, type Project } from '../project.ts'
 import { read } from '../source.ts'
-import { CONFIGS, HANG_LIMIT_MS, makeHangs, makeSuite, type Variant } from './suites.ts'
+import { printReap, reapCosts } from './reap.ts'
+import { type Body, configOf, HANG_LIMIT_MS, makeHangs, makeSuite, type Variant } from './suites.ts'
+import { median, range, table } from './table.ts'
 
 const USAGE = `npm run bench -- [options]
-  --rounds 3        rounds of A B B A for each suite
-  --suites many,long,hangs
-  --pool forks      vitest's pool: forks or threads
+  --suites many,long,hangs   of: many, long, work, hangs, reap, delta
+  --rounds 3                 rounds of each suite (reap: 7); each runs every variant twice, in the order A B C C B A
+  --variants again,hangs,harrow
+                             what is compared with plain vitest: vitest again (what is noise), harrow without leaks and
+                             orphans, harrow with its defaults
+  --pool forks               vitest's pool: forks or threads
   --files 200 --tests 10 --long 5000
-                    the suite "many" has that many files of that many tests, "long" one file of that many
-  --json            print one JSON object instead of tables`
+                             the suite "many" has that many files of that many tests, "long" one file of that many
+                             trivial tests, "work" one file of that many tests of about 1 ms
+  --json                     print one JSON object instead of tables`
 
-const RUN_MS = 180_000
+const RUN_MS = 300_000
+const REAP_ROUNDS = 7
+const VARIANTS = ['again', 'hangs', 'harrow'] as const
+const WORDS: Record<Variant, string> = {
+  plain: 'vitest',
+  again: 'vitest again',
+  hangs: "harrow, leaks and orphans 'off'",
+  harrow: 'harrow',
+}
 
 /** Prints the processor times of the shell's children last: user and system, minutes and seconds. */
 const TIMED = '"$@"; code=$?; times >&2; exit $code'
@@ -30,18 +44,23 @@ interface Times {
   cpu: number
 }
 
+interface VariantCost {
+  variant: Variant
+  runs: Times[]
+  median: Times
+  /** Time of a round divided by that of plain vitest in the same round, one for each round. */
+  ratios: { wall: number[]; cpu: number[] }
+  /** Median of these. */
+  ratio: Times
+  /** Microseconds that it adds to a test, by that. */
+  perTestUs: Times
+}
+
 interface Cost {
   suite: string
   files: number
   tests: number
-  runs: Record<Variant, Times[]>
-  /** Medians. */
-  plain: Times
-  harrow: Times
-  /** harrow / plain. */
-  ratio: Times
-  /** Microseconds that harrow adds to a test, by the medians. */
-  perTestUs: Times
+  variants: VariantCost[]
 }
 
 interface Reaction {
@@ -52,13 +71,23 @@ interface Reaction {
   captureMs: number[]
 }
 
+interface Plan {
+  files: number
+  tests: number
+  body: Body
+  pool: string
+  variants: Variant[]
+  rounds: number
+}
+
 if (isProgram(import.meta.url)) await main()
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       suites: { type: 'string', default: 'many,long,hangs' },
+      variants: { type: 'string', default: VARIANTS.join() },
       pool: { type: 'string', default: 'forks' },
       files: { type: 'string', default: '200' },
       tests: { type: 'string', default: '10' },
@@ -68,53 +97,78 @@ async function main(): Promise<void> {
     },
   })
   if (values.help) return console.log(USAGE)
-  if (!build()) {
+  const suites = values.suites.split(',')
+  const rounds = Number(values.rounds ?? 3)
+  const asked = values.variants.split(',')
+  const variants: Variant[] = ['plain', ...VARIANTS.filter((variant) => asked.includes(variant))]
+  const { pool, json } = values
+  if (suites.some((suite) => !['reap', 'delta'].includes(suite)) && !build()) {
     process.exitCode = 1
     return
   }
-  const suites = values.suites.split(',')
-  const rounds = Number(values.rounds)
+  const plan = { pool, variants, rounds }
   const costs: Cost[] = []
-  if (suites.includes('many')) costs.push(await cost(Number(values.files), Number(values.tests), values.pool, rounds))
-  if (suites.includes('long')) costs.push(await cost(1, Number(values.long), values.pool, rounds))
-  const reactions = suites.includes('hangs') ? await reactionTimes(values.pool, rounds) : []
-  if (values.json) console.log(JSON.stringify({ node: process.version, pool: values.pool, costs, reactions }, null, 2))
-  else print(costs, reactions)
+  if (suites.includes('many')) {
+    costs.push(await cost({ ...plan, files: Number(values.files), tests: Number(values.tests), body: 'trivial' }))
+  }
+  const long = { ...plan, files: 1, tests: Number(values.long) }
+  if (suites.includes('long')) costs.push(await cost({ ...long, body: 'trivial' }))
+  if (suites.includes('work')) costs.push(await cost({ ...long, body: 'work' }))
+  const reactions = suites.includes('hangs') ? await reactionTimes(pool, rounds) : []
+  const reap = suites.includes('reap') ? await reapCosts(Number(values.rounds ?? REAP_ROUNDS)) : []
+  const delta = suites.includes('delta') ? await deltaTimes(rounds, json) : null
+  if (json) {
+    console.log(JSON.stringify({ node: process.version, pool, costs, reactions, reap, delta }, null, 2))
+  } else {
+    printCosts(costs)
+    printReactions(reactions)
+    printReap(reap)
+  }
 }
 
-async function cost(files: number, tests: number, pool: string, rounds: number): Promise<Cost> {
-  const project = makeSuite(files, tests, pool)
-  const runs: Record<Variant, Times[]> = { plain: [], harrow: [] }
+async function cost({ files, tests, body, pool, variants, rounds }: Plan): Promise<Cost> {
+  const project = makeSuite(files, tests, pool, body)
+  const runs = new Map<Variant, Times[]>(variants.map((variant) => [variant, []]))
   try {
     // The first run of each fills the caches of the file system and of the compiler.
-    await once(project, 'plain')
-    await once(project, 'harrow')
+    for (const variant of variants) await once(project, variant)
     for (let round = 0; round < rounds; round++) {
-      for (const variant of ['plain', 'harrow', 'harrow', 'plain'] as const) {
-        runs[variant].push(await once(project, variant))
-      }
+      // Who is first is not always the same: the one after a suite, or after a pause, has other caches.
+      const turn = round % variants.length
+      const order = [...variants.slice(turn), ...variants.slice(0, turn)]
+      for (const variant of [...order, ...order.toReversed()]) runs.get(variant)!.push(await once(project, variant))
     }
   } finally {
     project.remove()
   }
+  const plain = runs.get('plain')!
   const all = files * tests
-  const middle = (variant: Variant, key: keyof Times): number => median(runs[variant].map((times) => times[key]))
-  const both = (of: (key: keyof Times) => number): Times => ({ wall: of('wall'), cpu: of('cpu') })
   return {
-    suite: `${files} file${files === 1 ? '' : 's'} x ${tests} tests`,
+    suite: `${files} file${files === 1 ? '' : 's'} x ${tests} ${body === 'work' ? 'tests of 1 ms' : 'tests'}`,
     files,
     tests: all,
-    runs,
-    plain: both((key) => middle('plain', key)),
-    harrow: both((key) => middle('harrow', key)),
-    ratio: both((key) => middle('harrow', key) / middle('plain', key)),
-    perTestUs: both((key) => (1000 * (middle('harrow', key) - middle('plain', key))) / all),
+    variants: variants.map((variant) => compare(variant, runs.get(variant)!, plain, all)),
   }
 }
 
+function compare(variant: Variant, runs: Times[], plain: Times[], tests: number): VariantCost {
+  const both = <T>(of: (key: keyof Times) => T): Record<keyof Times, T> => ({ wall: of('wall'), cpu: of('cpu') })
+  const middle = both((key) => median(runs.map((times) => times[key])))
+  const ratios = both((key) => perRound(runs, key).map((sum, round) => sum / perRound(plain, key)[round]!))
+  const ratio = both((key) => median(ratios[key]))
+  const perTestUs = both((key) => (1000 * (ratio[key] - 1) * median(plain.map((times) => times[key]))) / tests)
+  return { variant, runs, median: middle, ratios, ratio, perTestUs }
+}
+
+/** Sums of the two runs of each round. */
+function perRound(runs: Times[], key: keyof Times): number[] {
+  return Array.from({ length: runs.length / 2 }, (_, round) => runs[2 * round]![key] + runs[2 * round + 1]![key])
+}
+
 async function once(project: Project, variant: Variant): Promise<Times> {
-  const command = [process.execPath, binOf('vitest'), 'run', '--config', CONFIGS[variant]]
-  const options = { cwd: project.folder, env: cleanEnv(), limitMs: RUN_MS }
+  const command = [process.execPath, binOf('vitest'), 'run', '--config', configOf(variant)]
+  const env = cleanEnv({ XDG_STATE_HOME: join(project.folder, '.state') })
+  const options = { cwd: project.folder, env, limitMs: RUN_MS }
   const run = await runChild('sh', ['-c', TIMED, 'sh', ...command], options)
   if (run.code !== 0) throw new Error(`the ${variant} run ended with ${run.code ?? run.signal}:\n${run.output}`)
   const spent = [...run.output.matchAll(/(\d+)m([\d.]+)s/g)].slice(-2)
@@ -146,49 +200,47 @@ async function reactionTimes(pool: string, rounds: number): Promise<Reaction[]> 
   return reactions
 }
 
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+/** A program of its own, so that nothing which ran before in this process is measured with it. */
+async function deltaTimes(rounds: number, json: boolean): Promise<unknown> {
+  const args = [join(root, 'test/bench/delta.ts'), '--rounds', String(rounds), ...(json ? ['--json'] : [])]
+  const run = await runChild(process.execPath, args, { cwd: root, env: cleanEnv(), limitMs: RUN_MS })
+  if (run.code !== 0) throw new Error(`the suite "delta" ended with ${run.code ?? run.signal}:\n${run.output}`)
+  if (json) return JSON.parse(run.stdout)
+  console.log(run.output.trimEnd())
+  return null
 }
 
-function print(costs: Cost[], reactions: Reaction[]): void {
-  const ms = (values: number[]) => `${Math.round(Math.min(...values))}..${Math.round(Math.max(...values))}`
-  if (costs.length > 0) {
-    table(
-      ['suite', '', 'plain ms', 'range', 'harrow ms', 'range', 'ratio', 'us a test'],
-      costs.flatMap((cost) =>
+function printCosts(costs: Cost[]): void {
+  if (costs.length === 0) return
+  table(
+    ['suite', 'run', '', 'ms', 'range', 'ratio', 'range of rounds', 'us a test'],
+    costs.flatMap(({ suite, variants }) =>
+      variants.flatMap(({ variant, runs, median, ratio, ratios, perTestUs }, index) =>
         (['wall', 'cpu'] as const).map((key) => [
-          key === 'wall' ? cost.suite : '',
+          index === 0 && key === 'wall' ? suite : '',
+          key === 'wall' ? WORDS[variant] : '',
           key,
-          cost.plain[key].toFixed(0),
-          ms(cost.runs.plain.map((times) => times[key])),
-          cost.harrow[key].toFixed(0),
-          ms(cost.runs.harrow.map((times) => times[key])),
-          cost.ratio[key].toFixed(3),
-          cost.perTestUs[key].toFixed(1),
+          median[key].toFixed(0),
+          range(runs.map((times) => times[key])),
+          variant === 'plain' ? '' : ratio[key].toFixed(3),
+          variant === 'plain' ? '' : range(ratios[key], 3),
+          variant === 'plain' ? '' : perTestUs[key].toFixed(1),
         ]),
       ),
-    )
-  }
-  if (reactions.length > 0) {
-    table(
-      ['hang', 'limit to dump ms', 'range', 'evidence ms', 'range'],
-      reactions.map(({ hang, limitToDumpMs, captureMs }) => [
-        hang,
-        median(limitToDumpMs).toFixed(0),
-        ms(limitToDumpMs),
-        median(captureMs).toFixed(0),
-        ms(captureMs),
-      ]),
-    )
-  }
+    ),
+  )
 }
 
-function table(head: string[], rows: string[][]): void {
-  const all = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length)))
-  const line = (row: string[]) => `| ${row.map((cell, column) => cell.padEnd(widths[column]!)).join(' | ')} |`
-  console.log(`\n${line(head)}\n|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`)
-  for (const row of rows) console.log(line(row))
+function printReactions(reactions: Reaction[]): void {
+  if (reactions.length === 0) return
+  table(
+    ['hang', 'limit to dump ms', 'range', 'evidence ms', 'range'],
+    reactions.map(({ hang, limitToDumpMs, captureMs }) => [
+      hang,
+      median(limitToDumpMs).toFixed(0),
+      range(limitToDumpMs),
+      median(captureMs).toFixed(0),
+      range(captureMs),
+    ]),
+  )
 }

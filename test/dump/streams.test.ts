@@ -31,12 +31,23 @@ const listening = (fact: StreamFact, event: string, line = 9, destroyed: number 
 
 describe('a wait for a stream', () => {
   test.each<[string, StreamFact, string, string]>([
-    ['is full and unread', stream('PassThrough', { readable: full, writable: stuck }), 'drain', 'unread'],
+    [
+      'is full and unread',
+      stream('PassThrough', { transform: true, readable: full, writable: stuck }),
+      'drain',
+      'unread',
+    ],
     ['ends in one that is unread', piped(), 'finish', 'unread'],
     ['is destroyed', stream('Writable', { destroyed: true, closed: true, writable: stuck }), 'drain', 'destroyed'],
     ['is corked', stream('Writable', { writable: writable({ length: 3, corked: true }) }), 'finish', 'corked'],
     ['never calls back', stream('Writable', { writable: stuck }), 'drain', 'not-taken'],
     ['is never ended', stream('Writable', { writable: writable() }), 'finish', 'not-ended'],
+    [
+      'is never ended and read',
+      stream('PassThrough', { transform: true, readable: readable({ flowing: true }), writable: writable() }),
+      'end',
+      'not-ended',
+    ],
     ['is not read', stream('Readable', { readable: readable({ length: 1 }) }), 'end', 'paused'],
   ])('that %s is a matter of backpressure', (_, fact, event, variant) => {
     const verdict = classify(onStream(fact, event))
@@ -48,6 +59,17 @@ describe('a wait for a stream', () => {
     ['has finished before', stream('Writable', { writable: writable({ finished: true, ended: true }) }), 'finish'],
     ['has ended before', stream('Readable', { readable: readable({ endEmitted: true, ended: true }) }), 'end'],
     ['flows', stream('Readable', { readable: readable({ flowing: true, readers: 1 }) }), 'end'],
+    [
+      'is a socket that is not ended',
+      stream('Socket', { readable: readable({ flowing: true }), writable: writable() }),
+      'data',
+    ],
+    [
+      'is a full socket',
+      stream('Socket', { readable: readable({ length: 65536, flowing: true, readers: 1 }), writable: writable() }),
+      'close',
+    ],
+    ['is asked for what is no event of streams', stream('Http2Stream', { writable: writable() }), 'response'],
     ['is asked for something else', stream('Readable', { readable: readable({ length: 1 }) }), 'ready'],
   ])('that %s is not', (_, fact, event) => {
     expect(classify(onStream(fact, event)).class).not.toBe(PIPE)
@@ -56,7 +78,7 @@ describe('a wait for a stream', () => {
 
 describe('streams that were collected', () => {
   test('are told by what the second run remembers of them', () => {
-    const fact = stream('PassThrough', { readable: full, writable: stuck })
+    const fact = stream('PassThrough', { transform: true, readable: full, writable: stuck })
     expect(classify(lostOn([listening(fact, 'finish')]))).toMatchObject({
       class: PIPE,
       variant: 'unread',
@@ -66,7 +88,7 @@ describe('streams that were collected', () => {
   })
 
   test('are only those that the lost await is about', () => {
-    const fact = stream('PassThrough', { readable: full, writable: stuck })
+    const fact = stream('PassThrough', { transform: true, readable: full, writable: stuck })
     expect(classify(lostOn([listening(fact, 'finish', 33)])).class).toBe('lost-promise')
   })
 
@@ -82,13 +104,17 @@ describe('streams that were collected', () => {
   test('blame the cause and not the streams that merely wait for it', () => {
     const through = stream('Readable', { destroyed: true, readable: readable({ ended: true, endEmitted: true }) })
     const last = stream('Writable', { writable: writable() })
-    const cause = stream('Transform', { readable: readable({ flowing: true }), writable: writable({ length: 6 }) })
+    const cause = stream('Transform', {
+      transform: true,
+      readable: readable({ flowing: true }),
+      writable: writable({ length: 6 }),
+    })
     const streams = [listening(through, 'end'), listening(last, 'finish'), listening(cause, 'finish')]
     expect(classify(lostOn(streams))).toMatchObject({ variant: 'not-taken' })
   })
 
   test('are a guess when no loss was proven', () => {
-    const fact = stream('PassThrough', { readable: full, writable: stuck })
+    const fact = stream('PassThrough', { transform: true, readable: full, writable: stuck })
     expect(classify(lostOn([listening(fact, 'drain')], false))).toMatchObject({
       class: PIPE,
       confidence: 'guess',
@@ -128,6 +154,11 @@ describe('a wait for a worker thread', () => {
 })
 
 function piped(): StreamFact {
-  const into = stream('PassThrough', { readable: full, writable: stuck })
-  return stream('Transform', { readable: readable({ flowing: false, readers: 1 }), writable: stuck, into })
+  const into = stream('PassThrough', { transform: true, readable: full, writable: stuck })
+  return stream('Transform', {
+    transform: true,
+    readable: readable({ flowing: false, readers: 1 }),
+    writable: stuck,
+    into,
+  })
 }
