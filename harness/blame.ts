@@ -8,7 +8,7 @@ import type { RawFrame } from '../src/inspect/facts.ts'
 import { type Task, type TestProject, taskById, titles, transformMap, type Vitest } from './compat.ts'
 import type { Scope } from './protocol.ts'
 import { testSource } from './test-source.ts'
-import { isUserScript } from './user-code.ts'
+import { isOwnScript, isUserScript } from './user-code.ts'
 
 /** What is needed of a run. */
 export interface BlameContext {
@@ -26,7 +26,7 @@ export interface Blamed {
   test: Task | null
   /** All tests that it can have been, when they ran at once. */
   among: Task[]
-  /** Innermost line of the user's code. */
+  /** Innermost line of the user's code; that of a package where there is none. */
   created: Frame | undefined
   /** For a sentence: `"stops the server"`, `the beforeAll hook`, `the top level of a.test.ts`. */
   who: string
@@ -51,12 +51,18 @@ export class Blame {
       .filter((frame) => frame.user)
   }
 
+  #ofPackage(raw: readonly RawFrame[]): Frame | undefined {
+    const frame = raw.find((one) => one.at !== null && !one.at.url.startsWith('node:') && !isOwnScript(one.at.url))
+    return frame && this.#mapper.frame(frame)
+  }
+
   find(scope: Scope, raw: readonly RawFrame[]): Blamed {
     const frames = this.frames(raw)
     const file = scope.file === null ? '' : this.#context.relative(scope.file)
     const tasks = scope.tests.map((id) => taskById(this.#context.vitest, id)).filter((task) => task !== undefined)
     const test = tasks.length > 1 ? byLine(tasks, frames, file, scope.file) : (tasks[0] ?? null)
-    return { file, test, among: test === null ? tasks : [test], created: frames[0], who: who(scope, test, tasks, file) }
+    const created = frames[0] ?? this.#ofPackage(raw)
+    return { file, test, among: test === null ? tasks : [test], created, who: who(scope, test, tasks, file) }
   }
 
   /** A stack for an error of the runner's, pointing at the user's lines. */

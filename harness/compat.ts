@@ -3,7 +3,7 @@
  * the plugin starts; with one missing, the stock pool is left in place and one line says so.
  *
  * Also relied on, in the worker: `TestRunner.prototype` (`__setTraces`, `onBeforeRunSuite`, `onAfterRunSuite`,
- * `onBeforeRunTask`, `runTask`, the `_deadline` of bounded sections), `runner.trace` and its span names
+ * `onBeforeRunTask`, `runTask`, the `_deadline` of bounded sections), the global symbol of its own timers, `runner.trace` and its span names
  * (`harness/worker/tracker.ts`); birpc's message format in `harness/pool/rpc.ts`.
  */
 import type { ChildProcess } from 'node:child_process'

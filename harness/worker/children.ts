@@ -9,7 +9,11 @@ interface Hidden {
 export class Children {
   #known: WeakRef<ChildProcess>[] = []
 
+  /** Was there ever one? */
+  some = false
+
   add(child: ChildProcess): void {
+    this.some = true
     this.#known = this.#known.filter((ref) => isRunning(ref.deref()))
     this.#known.push(new WeakRef(child))
   }

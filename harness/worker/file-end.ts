@@ -3,6 +3,7 @@
  * worker; costs nothing at the end of a file that left nothing.
  */
 
+import type { LiveHandle } from '../../src/inspect/facts.ts'
 import type { HandleEntry, HandleRegistry } from '../../src/inspect/resources/handles.ts'
 import { type IgnoreRule, matchIgnore } from '../../src/inspect/resources/ignore.ts'
 import type { Failure, LeakReport, Scope } from '../protocol.ts'
@@ -93,12 +94,31 @@ export class FileEnd {
     if (handles === null) return []
     return handles.live().filter(({ handle, scope, user }) => {
       // A process is an orphan, which the main process sees too.
-      if (!user || handle.kind === 'ChildProcess' || this.#told.has(handle.id)) return false
+      if (handle.kind === 'ChildProcess' || this.#told.has(handle.id)) return false
       const { phase } = scope as Scope
+      // What a package opens while it is imported is not the doing of who imports it.
+      if (phase === 'collect' && !isUserScript(makerOf(handle))) return false
+      if (!user && !(handle.kind !== 'Timeout' && (phase === 'test' || phase === 'hook') && isOfPackage(handle))) {
+        return false
+      }
       if (phase === 'start' || phase === 'stop' || (phase === 'collect' && !isolated)) return false
       return !matchIgnore(handle, ignore)
     })
   }
+}
+
+/** The script that made it: of the innermost frame outside of Node. */
+function makerOf({ created }: LiveHandle): string {
+  return created.find((frame) => frame.at !== null && !frame.at.url.startsWith('node:'))?.at?.url ?? ''
+}
+
+/**
+ * Made by a package behind an `await` of its own: no function of the user's is on the stack any more. vitest and vite work
+ * for themselves. A package's one-shot timer ends by itself.
+ */
+function isOfPackage(handle: LiveHandle): boolean {
+  const url = makerOf(handle)
+  return /[\\/]node_modules[\\/]/.test(url) && !/[\\/]node_modules[\\/](vitest|@vitest|vite|harrow)[\\/]/.test(url)
 }
 
 /** Handles of one kind from one place in one scope are one leak. */
@@ -106,7 +126,8 @@ function grouped(open: readonly HandleEntry[]): LeakReport[] {
   const groups = new Map<string, LeakReport>()
   for (const { handle, scope } of open) {
     const { tests, hook, suite } = scope as Scope
-    const site = handle.created.find((frame) => frame.at !== null && isUserScript(frame.at.url))?.at
+    const outside = handle.created.filter((frame) => frame.at !== null && !frame.at.url.startsWith('node:'))
+    const site = (outside.find((frame) => isUserScript(frame.at!.url)) ?? outside[0])?.at
     const key = [tests, hook, suite, handle.kind, site?.url, site?.line, site?.column].join('\0')
     const known = groups.get(key)
     if (known) known.count++

@@ -102,9 +102,9 @@ export async function start(): Promise<void> {
   const scope = () => tracker.scope()
   const handles = startHandles(scope, notes)
   const calls = noteCalls()
-  const deltas = config.leaks ? new TestDeltas() : undefined
-  let spawned = false
   const children = new Children()
+  const deltas = config.leaks ? new TestDeltas(() => children.some) : undefined
+  let spawned = false
   const mark = process.env[MEMBER_ENV]
   if (mark !== undefined) {
     watchSpawns({

@@ -1,6 +1,5 @@
-/** How the numbers of the process move from test to test: one snapshot of about 10 µs at each end of a test. */
-import { diff } from '../../src/inspect/resources/delta.ts'
-import { openSnapshots, type ResourceSnapshot, type Snapshots } from '../../src/inspect/resources/snapshot.ts'
+/** How the numbers of the process move from test to test: a few counts at the end of each, some microseconds. */
+import { openSnapshots, type ResourceCounts, type Snapshots } from '../../src/inspect/resources/snapshot.ts'
 import type { TestDelta } from '../protocol.ts'
 
 /** A file rarely has so many tests that move something; the worst are of interest. */
@@ -9,32 +8,38 @@ const MOST = 500
 const HEAP_BYTES = 8 << 20
 
 export class TestDeltas {
-  readonly #snapshots: Snapshots
-  #last: ResourceSnapshot
+  readonly #snapshots: Snapshots = openSnapshots()
+  /** A process was started: children are counted from then on. */
+  readonly #hasChildren: () => boolean
+  #last: ResourceCounts
   #moved: TestDelta[] = []
 
-  constructor() {
-    this.#snapshots = openSnapshots()
-    this.#last = this.#snapshots.take()
+  constructor(hasChildren: () => boolean) {
+    this.#hasChildren = hasChildren
+    this.#last = this.#snapshots.counts(false)
   }
 
   /** What has moved until now is nobody's: collection, hooks of suites. */
   reset(): void {
-    this.#last = this.#snapshots.take()
+    this.#last = this.#snapshots.counts(this.#hasChildren())
   }
 
-  /** Tests that ended; several when they overlap. */
+  /** A test has ended; of those that overlap, each gets what moved since the last one. */
   ended(test: string): void {
-    const now = this.#snapshots.take()
-    const { fds, children, listeners, heapUsed } = diff(this.#last, now)
+    const before = this.#last
+    const now = this.#snapshots.counts(this.#hasChildren())
     this.#last = now
-    if (!fds && !children && !listeners && heapUsed! < HEAP_BYTES) return
+    const descriptors = (now.fds ?? 0) - (before.fds ?? 0)
+    const children = (now.children ?? 0) - (before.children ?? 0)
+    const listeners = now.listeners - before.listeners
+    const heapBytes = now.heapUsed - before.heapUsed
+    if (!descriptors && !children && !listeners && heapBytes < HEAP_BYTES) return
     if (this.#moved.length >= MOST) return
     const delta: TestDelta = { test }
-    if (fds) delta.descriptors = fds
+    if (descriptors) delta.descriptors = descriptors
     if (children) delta.children = children
     if (listeners) delta.listeners = listeners
-    if (heapUsed! >= HEAP_BYTES) delta.heapBytes = heapUsed!
+    if (heapBytes >= HEAP_BYTES) delta.heapBytes = heapBytes
     this.#moved.push(delta)
   }
 

@@ -8,6 +8,7 @@ import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
 import { type BoundedSection, watchDeadlines } from './deadline-watch.ts'
 import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
+import { leaveVitestTimers } from './safe-timers.ts'
 
 /** The parts of vitest's task that we read. */
 interface Task {
@@ -237,6 +238,7 @@ export class Tracker {
     const run = (wrapped: () => unknown): unknown => trace(name, cb ? attributes : wrapped, cb ? wrapped : undefined)
 
     if (name === 'collect_spec') {
+      leaveVitestTimers()
       const file = attribute('code.file.path')
       this.state.file = file
       this.#done.length = 0

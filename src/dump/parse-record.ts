@@ -164,7 +164,7 @@ const writable = object(
 )
 const streamShape = object(
   { name: text, destroyed: flag },
-  { closed: flag, errored: flag, readable, writable, web: flag },
+  { closed: flag, errored: flag, readable, writable, transform: flag, web: flag },
 )
 /** A chain of pipes is no longer than this in a real dump. */
 const MOST_PIPES = 16

@@ -104,6 +104,10 @@ function lostWait(facts: HangFacts): StreamWait | undefined {
 /** Variants from the cause of a standstill to what merely follows from it. */
 const CAUSES = ['destroyed', 'corked', 'unread', 'not-taken', 'web', 'paused', 'not-ended']
 
+/** Events of the side that is written to, and of the side that is read. */
+const INPUT = new Set(['drain', 'finish', 'unpipe'])
+const OUTPUT = new Set(['end', 'data', 'readable'])
+
 const WEB_CALLS: Record<string, string> = {
   write: 'a write to it is done only when the other side has taken the data, and nobody reads there',
   ready: 'it is ready only when the other side has taken what was written, and nobody reads there',
@@ -137,8 +141,9 @@ export function whyStuck(stream: StreamFact, event: string | undefined): StuckSt
   const { readable, writable } = stream
   if (stream.web) return webStuck(stream, event)
   // It came and nobody listened, which is another class; or the stream is through with that side, or has none.
-  const input = event === 'finish' || event === 'drain' || event === 'unpipe'
-  const output = event === 'end' || event === 'data' || event === 'readable'
+  const input = event !== undefined && INPUT.has(event)
+  const output = event !== undefined && OUTPUT.has(event)
+  if (event !== undefined && !input && !output && event !== 'close') return undefined
   if (input && (writable === undefined || writable.finished)) return undefined
   if (output && (readable === undefined || readable.endEmitted)) return undefined
   if (event === 'close' && stream.closed) return undefined
@@ -153,8 +158,13 @@ export function whyStuck(stream: StreamFact, event: string | undefined): StuckSt
       evidence,
     }
   }
-  const full = last.writable !== undefined && isFull(last) && (last.writable.needDrain || last.writable.length > 0)
-  if (full || (last !== stream && isFull(last))) {
+  // The sides of a socket have nothing to do with each other.
+  const full =
+    last.transform &&
+    last.writable !== undefined &&
+    isFull(last) &&
+    (last.writable.needDrain || last.writable.length > 0)
+  if (full) {
     const which = last === stream ? name : `the ${last.name} at the end of the pipe`
     return {
       variant: 'unread',
@@ -173,16 +183,17 @@ export function whyStuck(stream: StreamFact, event: string | undefined): StuckSt
       evidence,
     }
   }
-  return stuckWriting(last, event, last === stream ? name : `the ${last.name} that it is piped into`, evidence)
+  return stuckWriting(last, event, output, last === stream ? name : `the ${last.name} that it is piped into`, evidence)
 }
 
 function stuckWriting(
-  { writable }: StreamFact,
+  { readable, writable, transform }: StreamFact,
   event: string | undefined,
+  output: boolean,
   name: string,
   evidence: string[],
 ): StuckStream | undefined {
-  if (writable === undefined || writable.finished) return undefined
+  if (writable === undefined || writable.finished || (output && !transform)) return undefined
   if (writable.corked) {
     return {
       variant: 'corked',
@@ -201,7 +212,8 @@ function stuckWriting(
       evidence,
     }
   }
-  if (event !== undefined && event !== 'drain' && !writable.ended) {
+  const bound = event === 'finish' || (event === 'close' && (transform || readable === undefined)) || output
+  if (bound && !writable.ended) {
     return {
       variant: 'not-ended',
       confidence: 'likely',

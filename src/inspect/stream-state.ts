@@ -1,6 +1,6 @@
 /** The state of a stream, read without running code of the user's. */
 import { Server, Socket } from 'node:net'
-import { Duplex, Readable, Stream, Writable } from 'node:stream'
+import { Duplex, Readable, Stream, Transform, Writable } from 'node:stream'
 import type { ReadableFact, StreamFact, WritableFact } from './wait-facts.ts'
 
 /** A chain of pipes is followed this far. */
@@ -60,6 +60,7 @@ export function readStream(value: unknown, depth = 0): StreamFact | undefined {
     closed: either('closed'),
     errored: isObject(readField(readable, 'errored')) || isObject(readField(writable, 'errored')),
   }
+  if (value instanceof Transform) fact.transform = true
   if (isObject(readable)) fact.readable = readableSide(value, readable)
   if (isObject(writable)) fact.writable = writableSide(writable)
   const into = depth < LONGEST_PIPE ? destinations(readable).find((stream) => isBusy(stream)) : undefined

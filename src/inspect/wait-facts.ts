@@ -39,6 +39,8 @@ export interface StreamFact {
   errored: boolean
   readable?: ReadableFact
   writable?: WritableFact
+  /** What comes out of it is what was written into it. */
+  transform?: true
   /** A web stream, which tells nothing of its state. */
   web?: true
   /** Where it is piped to, as far as that stream is what stops it. */

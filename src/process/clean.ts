@@ -11,6 +11,7 @@ export const closeSync = fs.closeSync
 export const readdirSync = fs.readdirSync
 export const readlinkSync = fs.readlinkSync
 export const statSync = fs.statSync
+export const fstatSync = fs.fstatSync
 export const execFileSync = childProcess.execFileSync
 
 /** Monotonic clock, milliseconds. */

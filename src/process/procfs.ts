@@ -61,7 +61,8 @@ function isPid(pid: number): boolean {
   return Number.isSafeInteger(pid) && pid > 0
 }
 
-function slurp(path: string): Buffer | undefined {
+/** @param atOnce the whole file comes with one read, as the short ones of `/proc` do: the second, for the end, is spared */
+function slurp(path: string, atOnce = false): Buffer | undefined {
   if (!LINUX) return undefined
   let fd: number
   try {
@@ -79,8 +80,8 @@ function slurp(path: string): Buffer | undefined {
         buffer = larger
       }
       const got = readSync(fd, buffer, length, buffer.length - length, null)
-      if (got === 0) break
       length += got
+      if (got === 0 || atOnce) break
     }
     return buffer.subarray(0, length)
   } catch {
@@ -127,7 +128,7 @@ function numbersIn(path: string): number[] {
 /** State of a process, or of one of its threads. */
 export function readStat(pid: number, tid?: number): ProcessStat | undefined {
   if (!isPid(pid) || (tid !== undefined && !isPid(tid))) return undefined
-  const text = readText(tid === undefined ? `/proc/${pid}/stat` : `/proc/${pid}/task/${tid}/stat`)
+  const text = slurp(tid === undefined ? `/proc/${pid}/stat` : `/proc/${pid}/task/${tid}/stat`, true)?.toString('utf8')
   if (text === undefined) return undefined
   // A program may be called `a) R 1`: only the last parenthesis ends the name.
   const end = text.lastIndexOf(')')

@@ -58,8 +58,9 @@ export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOpt
     const polite = running.filter((member) => !roster.isTraced(member))
     for (const member of polite) roster.send(member, 'SIGTERM')
     for (const member of polite) signalProcess(member, 'SIGCONT')
-    running = await untilGone(() => roster.look(), politeMs)
-    if (running.length === 0) running = await lookAgain(roster)
+    // Known ones are asked after; the table, which costs more, is read when they are gone or the time is over.
+    await untilGone(() => roster.running(), politeMs)
+    running = await lookAgain(roster)
   }
   const deadline = monotonic() + verifyMs
   for (let round = 0; round < MOST_ROUNDS && running.length > 0; round++) {

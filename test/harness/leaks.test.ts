@@ -195,6 +195,41 @@ test('leaks of one file are not charged to the next one of the same worker', { t
   }
 })
 
+test('what a package opens on its own is laid to the test, what it opens when it is imported to nobody', {
+  timeout: 60_000,
+}, async () => {
+  const project = makeProject({
+    'node_modules/waits/package.json': '{ "name": "waits", "type": "module", "exports": "./index.js" }',
+    'node_modules/waits/index.js': `
+      import { readFile } from 'node:fs'
+      export async function beat() {
+        await null
+        setInterval(() => {}, 1000)
+      }
+      export const later = (done) => readFile(new URL(import.meta.url), () => {
+        setInterval(() => {}, 1000)
+        setTimeout(() => {}, 60_000)
+        done()
+      })
+      setInterval(() => {}, 1000)`,
+    'a.test.ts': `
+      import { test } from 'vitest'
+      import { beat, later } from 'waits'
+      test('beats', async () => { await beat() })
+      test('beats later', async () => { await new Promise(later) })`,
+    'vitest.config.ts': config(''),
+  })
+  try {
+    const { record } = await runSuite(project)
+    expect(record.leaks.map((l) => [l.test, l.kind, l.created?.path, l.created?.line])).toEqual([
+      [['beats'], 'Interval', 'a.test.ts', 4],
+      [['beats later'], 'Interval', 'node_modules/waits/index.js', 8],
+    ])
+  } finally {
+    project.remove()
+  }
+})
+
 test('leaks can be ignored by kind and by place, and switched off', { timeout: 60_000 }, async () => {
   const leaky = files['hook.test.ts']!
   const project = makeProject({ 'a.test.ts': leaky, 'helpers/b.test.ts': leaky, 'vitest.config.ts': '' })

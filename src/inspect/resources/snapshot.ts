@@ -3,7 +3,7 @@
  * are looked up afterwards, by `names.ts`, when a number has moved.
  */
 import v8 from 'node:v8'
-import { closeSync, openSync, readdirSync, readSync, statSync } from '../../process/clean.ts'
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from '../../process/clean.ts'
 
 /** Counts of one moment; null is unknown here (not Linux, `/proc` not mounted). */
 export interface ResourceSnapshot {
@@ -30,9 +30,17 @@ export interface ResourceSnapshot {
   listeners: number
 }
 
+/** The counts that are kept of every test. */
+export type ResourceCounts = Pick<ResourceSnapshot, 'heapUsed' | 'fds' | 'children' | 'listeners'>
+
 export interface Snapshots {
   /** Takes one; never throws. */
   take(): ResourceSnapshot
+  /**
+   * A third of a snapshot, for every test.
+   * @param children count children too: only worth while when one was started
+   */
+  counts(children: boolean): ResourceCounts
   /** Active resources of this thread by Node's name for them (`Timeout`, `TCPServerWrap`); workers are not among them. */
   kinds(): Record<string, number>
   /** Closes the descriptors that it keeps. */
@@ -63,7 +71,7 @@ export function openSnapshots(registry?: { readonly size: number }): Snapshots {
   let memoryFile = openQuietly('/proc/self/statm')
   const buffer = Buffer.allocUnsafeSlow(4096)
   const pageSize = guessPageSize(memoryFile, buffer)
-  const countFds = fdCounter()
+  const descriptors = fdCounter()
 
   return {
     take() {
@@ -78,11 +86,20 @@ export function openSnapshots(registry?: { readonly size: number }): Snapshots {
         external: heap.external_memory,
         contexts: heap.number_of_native_contexts,
         detachedContexts: heap.number_of_detached_contexts,
-        fds: countFds(),
+        fds: descriptors.count(),
         threads: countThreads(),
         children,
         rss: pages === null ? null : pages * pageSize,
         shmChangedAt: LINUX ? (look('/dev/shm')?.mtimeMs ?? null) : null,
+        listeners: countListeners(),
+      }
+    },
+    counts(withChildren) {
+      const children = withChildren && childrenFile !== null ? countWords(childrenFile, buffer) : null
+      return {
+        heapUsed: heapStatistics().used_heap_size,
+        fds: descriptors.count(),
+        children,
         listeners: countListeners(),
       }
     },
@@ -92,6 +109,7 @@ export function openSnapshots(registry?: { readonly size: number }): Snapshots {
       return counts
     },
     close() {
+      descriptors.close()
       for (const file of [childrenFile, memoryFile]) if (file !== null) closeQuietly(file)
       childrenFile = null
       memoryFile = null
@@ -169,18 +187,41 @@ function guessPageSize(memoryFile: number | null, buffer: Buffer): number {
 }
 
 /** Linux tells the number of descriptors as the size of the folder, since 6.2; before it has to be listed. */
-function fdCounter(): () => number | null {
-  if (!LINUX) return () => null
+function fdCounter(): { count(): number | null; close(): void } {
+  const nothing = { count: () => null, close() {} }
+  if (!LINUX) return nothing
   const size = look('/proc/self/fd')?.size
-  if (size === undefined) return () => null
-  if (size > 0) return () => look('/proc/self/fd')?.size ?? null
-  return () => {
+  if (size === undefined) return nothing
+  if (size > 0) return keptCounter() ?? { ...nothing, count: () => look('/proc/self/fd')?.size ?? null }
+  const count = (): number | null => {
     try {
       // One of them is the listing's own.
       return readdirSync('/proc/self/fd').length - 1
     } catch {
       return null
     }
+  }
+  return { ...nothing, count }
+}
+
+/** Half the time of a look by path: the folder is kept open, and known by its inode, for a test may close descriptors. */
+function keptCounter(): { count(): number | null; close(): void } | undefined {
+  const kept = openQuietly('/proc/self/fd')
+  if (kept === null) return undefined
+  const inode = fstatSync(kept).ino
+  const own = (): { size: number } | undefined => {
+    try {
+      const stat = fstatSync(kept)
+      return stat.ino === inode ? stat : undefined
+    } catch {
+      return undefined
+    }
+  }
+  return {
+    count: () => (own() ?? look('/proc/self/fd'))?.size ?? null,
+    close() {
+      if (own()) closeQuietly(kept)
+    },
   }
 }
 
