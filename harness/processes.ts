@@ -206,7 +206,9 @@ export class Processes {
       for (const { pid, signal } of result.ended) outcomes.set(pid, { action: signal, why: '' })
       for (const { pid, reason } of result.left) outcomes.set(pid, { action: 'none', why: reason })
     }
-    return this.#describe(told, ({ member }) => outcomes.get(member.pid) ?? BY_ITSELF, patient)
+    // Outside of a worker, what has just ended by itself is no finding.
+    const found = patient ? told : told.filter(({ member }) => outcomes.has(member.pid))
+    return this.#describe(found, ({ member }) => outcomes.get(member.pid) ?? BY_ITSELF, patient)
   }
 
   async #describe(

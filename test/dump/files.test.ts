@@ -185,6 +185,7 @@ describe('the run record', () => {
       'hangs',
       'leaks',
       'orphans',
+      'deltas',
     ])
     expect(file).toMatchObject({
       format: 1,

@@ -137,7 +137,11 @@ describe('attachProcess', () => {
 
   test('does not wait for a server that accepts and says nothing', async () => {
     const target = await child('idle')
-    const silent: Server = createServer(() => {}).listen(0, '127.0.0.1')
+    const silent: Server = createServer((socket) => {
+      ended.push(async () => {
+        socket.destroy()
+      })
+    }).listen(0, '127.0.0.1')
     ended.push(async () => {
       silent.close()
     })

@@ -31,10 +31,10 @@ export function removeSuites(): void {
 /** One project folder, used for one run after the other; the second and later ones find warm caches. */
 export class Suite {
   readonly folder = mkdtempSync(join(tmpdir(), 'harrow-torture-'))
-  readonly #otherUser: boolean
+  readonly otherUser: boolean
 
   constructor(otherUser = false) {
-    this.#otherUser = otherUser
+    this.otherUser = otherUser
     suites.add(this)
     link(join(root, 'node_modules/vitest'), join(this.folder, 'node_modules/vitest'))
     this.#write('package.json', '{ "name": "torture", "private": true, "type": "module" }')
@@ -86,7 +86,7 @@ export class Suite {
   }
 
   #spawn(args: string[], env: Record<string, string>, output: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
-    const away = this.#otherUser
+    const away = this.otherUser
       ? ['setpriv', '--reuid', OTHER_UID, '--regid', OTHER_UID, '--clear-groups', '--no-new-privs', '--']
       : []
     const [command = '', ...rest] = [...away.map(String), process.execPath, ...args]

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { recoverSessions } from '../../../src/reap/recover.ts'
 import { listSessions } from '../../../src/reap/state.ts'
 import type { Suite, Tree } from './suite.ts'
 import { endMarked, type Marked, marked, send, until } from './truth.ts'
@@ -24,6 +25,8 @@ export type TrialKind = (suite: Suite) => Promise<Trial>
 const START_MS = 120_000
 /** The longest time until nobody may be left: 1 s of grace, the start of Node, and patience for a busy machine. */
 const CLEAN_MS = 60_000
+/** A sidecar removes the files right after the processes. */
+const FILES_MS = 10_000
 const LATEST_KILL_MS = 900
 
 /** The main process of vitest is killed at a random moment after the tree began; the sidecar does the rest. */
@@ -171,10 +174,12 @@ async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
 }
 
-/** Session files that nobody has removed; a sidecar may still be about to. */
+/** Session files that neither a sidecar nor the next run has removed. */
 export async function leftFiles(suite: Suite): Promise<string[]> {
   const left = (): string[] =>
     existsSync(suite.sessions) ? readdirSync(suite.sessions).filter((name) => !name.endsWith('.reaped.json')) : []
-  await until(() => left().length === 0, CLEAN_MS)
+  await until(() => left().length === 0, FILES_MS)
+  // A main process whose sidecar was killed with it leaves its files to the next run.
+  if (left().length > 0 && !suite.otherUser) await recoverSessions({ stateDir: suite.sessions })
   return left()
 }
