@@ -2,6 +2,7 @@
 // Options: --quick (a tenth of the trials), --only TEXT (scenarios whose name contains it), --json FILE.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { build } from './build.ts'
 import { complaintsAbout, type Outcome, possible, runScenario } from './torture/scenarios.ts'
 import { removeSuites } from './torture/suite.ts'
 import { endTrials } from './torture/trials.ts'
@@ -19,6 +20,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.exit(1)
   })
 }
+// The trials run what npm would publish.
+if (!build()) process.exit(1)
 const endAt = performance.now() + LIMIT_MS
 const chosen = possible().filter(({ name }) => name.includes(values.only ?? ''))
 const outcomes: Outcome[] = []

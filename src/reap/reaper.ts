@@ -5,7 +5,7 @@
 import { pause } from '../process/clean.ts'
 import { isRunning } from '../process/identity.ts'
 import { loadNative } from '../process/native.ts'
-import { reapSession, writeResult } from './recover.ts'
+import { reapSession, recoverSessions, writeResult } from './recover.ts'
 import { mainOf, readState, type SessionState } from './state.ts'
 
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM', 'SIGQUIT', 'SIGPIPE'] as const) process.on(signal, () => {})
@@ -16,6 +16,9 @@ if (state) {
   // So that signals go through process descriptors.
   loadNative()
   writeResult(state, await reapSession(state))
+  // A run inside this one (a command below `harrow exec`, a nested vitest) was ended together with its own sidecar: its files
+  // and its temporary folder are left.
+  await recoverSessions({ stateDir: state.folder, root: '' })
 }
 
 /**

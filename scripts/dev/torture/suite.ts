@@ -9,7 +9,7 @@ import { MARK_ENV, makeMark } from './truth.ts'
 export type Tree = 'nasty' | 'hostile' | 'forking'
 
 export const TREE = join(root, 'test/reap/programs/torture/tree.ts')
-const HARROW = join(root, 'scripts/harrow.ts')
+const HARROW = join(root, 'dist/scripts/harrow.js')
 /** Nobody, on every Linux. */
 const OTHER_UID = 65534
 
@@ -40,7 +40,7 @@ export class Suite {
     this.#write('package.json', '{ "name": "torture", "private": true, "type": "module" }')
     this.#write(
       'vitest.config.ts',
-      `import { harrow } from ${JSON.stringify(join(root, 'harness/index.ts'))}
+      `import { harrow } from ${JSON.stringify(join(root, 'dist/harness/index.js'))}
        export default { plugins: [harrow()], test: { pool: 'forks', maxWorkers: 1, testTimeout: 120_000 } }`,
     )
     this.#write(
