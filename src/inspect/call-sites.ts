@@ -39,7 +39,8 @@ export function readCallSites(limit: number, below?: (...args: never[]) => unkno
   return sites.map(toFrame)
 }
 
-function restore(name: string, before: PropertyDescriptor | undefined): void {
+/** Puts a property of `Error` back as it was. */
+export function restore(name: string, before: PropertyDescriptor | undefined): void {
   try {
     if (before) define(ErrorClass, name, before)
     else delete (ErrorClass as unknown as Record<string, unknown>)[name]
@@ -48,7 +49,7 @@ function restore(name: string, before: PropertyDescriptor | undefined): void {
   }
 }
 
-function toFrame(site: NodeJS.CallSite): RawFrame {
+export function toFrame(site: NodeJS.CallSite): RawFrame {
   const url = site.getFileName() ?? ''
   const line = site.getLineNumber()
   const column = site.getColumnNumber()

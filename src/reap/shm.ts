@@ -1,8 +1,10 @@
 /** Files in `/dev/shm` that nobody uses any more. Linux. */
-import { lstatSync, readdirSync, type Stats, unlinkSync } from 'node:fs'
+import { lstatSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { available, linkTarget, listDirectory, listPids, PF_KTHREAD, readStat, readText } from '../process/procfs.ts'
 import type { Swept } from './files.ts'
+import { unlinkSame } from './same-file.ts'
+import { namesIn } from './state.ts'
 
 const FOLDER = '/dev/shm'
 /** A file of unknown origin that is younger than this may be between its creation and its first user, milliseconds. */
@@ -75,7 +77,7 @@ export function sweepShm(options: ShmOptions = {}): ShmSwept {
     const { path, run, stat } = candidate
     const reason = whyKept(candidate, users, youngMs)
     if (reason !== undefined) swept.kept.push({ path, reason })
-    else if (dryRun || unlinkSame(path, stat)) {
+    else if (dryRun || unlinkSame(path, stat, ownFile)) {
       swept.removed.push({ path, reason: run === null ? 'nobody maps or opens it' : `its run ${run} is dead` })
     } else swept.kept.push({ path, reason: 'it could not be removed' })
   }
@@ -157,24 +159,5 @@ function ownFile(path: string): Stats | undefined {
     return stat.isFile() && stat.uid === process.getuid?.() ? stat : undefined
   } catch {
     return undefined
-  }
-}
-
-function unlinkSame(path: string, before: Stats): boolean {
-  const now = ownFile(path)
-  if (now?.ino !== before.ino || now.dev !== before.dev) return false
-  try {
-    unlinkSync(path)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
   }
 }

@@ -1,10 +1,12 @@
 /** Unix socket files with their creator in the name, so that a stale one can be told from one that is in use. */
-import { lstatSync, readdirSync, type Stats, unlinkSync } from 'node:fs'
+import { lstatSync, type Stats } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { identify, isRunning, type ProcessIdentity } from '../process/identity.ts'
 import { available, bootId } from '../process/procfs.ts'
 import type { Swept } from './files.ts'
+import { unlinkSame } from './same-file.ts'
+import { namesIn } from './state.ts'
 
 const NAME = /^.+\.(\d+)\.(\d+)\.sock$/
 const CONNECT_MS = 1000
@@ -37,7 +39,7 @@ export async function sweepSockets(folder: string, options: { dryRun?: boolean }
     const answer = await whoAnswers(path)
     if (answer === 'gone') continue
     if (answer !== 'nobody') swept.kept.push({ path, reason: answer })
-    else if (options.dryRun || unlinkSame(path, stat)) {
+    else if (options.dryRun || unlinkSame(path, stat, socketStat)) {
       swept.removed.push({ path, reason: `its creator, process ${creator.pid}, is gone and nobody listens` })
     } else swept.kept.push({ path, reason: 'it could not be removed' })
   }
@@ -79,24 +81,4 @@ function whoAnswers(path: string): Promise<string> {
       else done(`whether somebody listens could not be found out (${code})`)
     })
   })
-}
-
-/** Unlinks the file that was looked at, not one that took its place meanwhile. */
-function unlinkSame(path: string, before: Stats): boolean {
-  const now = socketStat(path)
-  if (now?.ino !== before.ino || now.dev !== before.dev) return false
-  try {
-    unlinkSync(path)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { identify, isRunning, type ProcessIdentity } from '../process/identity.ts'
 import type { Swept } from './files.ts'
-import { pidNamespace, writeWhole } from './state.ts'
+import { namesIn, pidNamespace, writeWhole } from './state.ts'
 
 /** File inside a temp root that tells whose it is. */
 export const OWNER_FILE = 'owner.json'
@@ -151,13 +151,5 @@ function readOwnerFile(folder: string): TempOwner | undefined {
     }
   } catch {
     return undefined
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
   }
 }

@@ -116,7 +116,15 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-/** Gone, or dead and not yet collected. */
+/** Gone, or dead and not yet collected. A main thread that ends before the others, whose files are still open, is not dead. */
 export function isDead(pid: number): boolean {
-  return ['', 'Z', 'X'].includes(stateOf(pid))
+  return ['', 'Z', 'X'].includes(stateOf(pid)) && threadCount(pid) <= 1
+}
+
+function threadCount(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length
+  } catch {
+    return 0
+  }
 }

@@ -1,3 +1,4 @@
+import { restore, toFrame } from '../call-sites.ts'
 import type { RawFrame } from '../facts.ts'
 
 // Clean copies: user code may replace any of these later.
@@ -57,23 +58,5 @@ export class RawStack {
       restore('prepareStackTrace', before)
     }
     return this.#frames
-  }
-}
-
-function restore(name: string, before: PropertyDescriptor | undefined): void {
-  try {
-    if (before) define(ErrorClass, name, before)
-    else delete (ErrorClass as unknown as Record<string, unknown>)[name]
-  } catch {
-    // As above.
-  }
-}
-
-function toFrame(site: NodeJS.CallSite): RawFrame {
-  const url = site.getFileName() ?? ''
-  const line = site.getLineNumber()
-  return {
-    fn: site.getFunctionName() ?? '',
-    at: url && line ? { url, line, column: site.getColumnNumber() ?? 1 } : null,
   }
 }
