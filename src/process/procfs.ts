@@ -212,12 +212,24 @@ export function listPids(): number[] {
   return available() ? numbersIn('/proc') : []
 }
 
-/** All processes that can be seen, by pid. */
+const MOST_LISTINGS = 5
+
+/**
+ * All processes that can be seen, by pid. What is born while the table is read is read too: of a relay, in which each
+ * process starts the next one and ends, one listing may show a process that is gone and not yet the next.
+ */
 export function readTable(): Map<number, ProcessStat> {
   const table = new Map<number, ProcessStat>()
-  for (const pid of listPids()) {
-    const stat = readStat(pid)
-    if (stat) table.set(pid, stat)
+  const looked = new Set<number>()
+  for (let listing = 0; listing < MOST_LISTINGS; listing++) {
+    const before = looked.size
+    for (const pid of listPids()) {
+      if (looked.has(pid)) continue
+      looked.add(pid)
+      const stat = readStat(pid)
+      if (stat) table.set(pid, stat)
+    }
+    if (looked.size === before) break
   }
   return table
 }

@@ -36,7 +36,9 @@ export interface EndResult {
 }
 
 const MOST_FREEZE_PASSES = 50
-const MOST_ROUNDS = 5
+const MOST_ROUNDS = 20
+/** Looks that find nobody new before all are taken to be frozen, see {@link lookAgain}. */
+const QUIET_PASSES = 2
 
 /**
  * Ends processes and all their descendants: SIGTERM (and SIGCONT, since a stopped process keeps SIGTERM pending) parents
@@ -45,7 +47,8 @@ const MOST_ROUNDS = 5
  *
  * The identity of each process is compared right before each signal; what {@link findMembers} refuses is never signalled. A
  * zombie counts as gone. Never throws for a process that resists: it comes back in `left`. Takes at most about
- * `politeMs` + `verifyMs`, plus the time for 50 looks at the process table.
+ * `politeMs` + `verifyMs`, plus the time for some hundred looks at the process table, and that only against a set that goes on
+ * forking.
  *
  * @throws UsageError for a bad tag in `query`
  */
@@ -74,7 +77,7 @@ export async function endMembers(ids: Iterable<ProcessIdentity>, options: EndOpt
 
 /**
  * The same for an `exit` handler, where nothing can be waited for: no SIGTERM, SIGSTOP to the given processes and their
- * descendants until a look finds nobody new, then SIGKILL, at most 5 times. `left` holds those that were refused and those
+ * descendants until a look finds nobody new, then SIGKILL, at most 20 times. `left` holds those that were refused and those
  * that could not be signalled.
  */
 export function endMembersSync(ids: Iterable<ProcessIdentity>, query?: MemberQuery): EndResult {
@@ -184,6 +187,7 @@ function describeZombie({ pid }: ProcessIdentity): Spared {
 /** Stops all members, again and again until a look finds nobody new and all have really stopped. */
 async function freeze(roster: Roster): Promise<Member[]> {
   const frozen = new Map<string, Member>()
+  let quiet = 0
   for (let pass = 0; pass < MOST_FREEZE_PASSES; pass++) {
     let fresh = 0
     for (const member of roster.look()) {
@@ -193,7 +197,8 @@ async function freeze(roster: Roster): Promise<Member[]> {
       fresh++
     }
     // A fork that began before the signal arrived can still bring a child, so all must have stopped, not only been told.
-    if (fresh === 0 && ![...frozen.values()].some(canFork)) break
+    quiet = fresh === 0 && ![...frozen.values()].some(canFork) ? quiet + 1 : 0
+    if (quiet === QUIET_PASSES) break
     await pause(1)
   }
   return [...frozen.values()]
