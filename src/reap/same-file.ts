@@ -1,4 +1,4 @@
-import { type Stats, unlinkSync } from 'node:fs'
+import { readdirSync, type Stats, unlinkSync } from 'node:fs'
 
 /**
  * Unlinks the file that was looked at, not one that took its place meanwhile.
@@ -13,5 +13,14 @@ export function unlinkSame(path: string, before: Stats, now: (path: string) => S
     return true
   } catch {
     return false
+  }
+}
+
+/** Names in a folder that anybody may write to, such as `/tmp`; none when it cannot be read. */
+export function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
   }
 }

@@ -3,8 +3,7 @@ import { lstatSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { available, linkTarget, listDirectory, listPids, PF_KTHREAD, readStat, readText } from '../process/procfs.ts'
 import type { Swept } from './files.ts'
-import { unlinkSame } from './same-file.ts'
-import { namesIn } from './state.ts'
+import { entriesOf, unlinkSame } from './same-file.ts'
 
 const FOLDER = '/dev/shm'
 /** A file of unknown origin that is younger than this may be between its creation and its first user, milliseconds. */
@@ -61,7 +60,7 @@ export function sweepShm(options: ShmOptions = {}): ShmSwept {
     }
   }
   const runs = [...(options.runs ?? [])].sort((a, b) => b.id.length - a.id.length)
-  const candidates = namesIn(folder).flatMap((name): Candidate[] => {
+  const candidates = entriesOf(folder).flatMap((name): Candidate[] => {
     const path = join(folder, name)
     const stat = ownFile(path)
     if (!stat) return []

@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { identify, isRunning, type ProcessIdentity } from '../process/identity.ts'
 import { available, bootId } from '../process/procfs.ts'
 import type { Swept } from './files.ts'
-import { unlinkSame } from './same-file.ts'
-import { namesIn } from './state.ts'
+import { entriesOf, unlinkSame } from './same-file.ts'
 
 const NAME = /^.+\.(\d+)\.(\d+)\.sock$/
 const CONNECT_MS = 1000
@@ -31,7 +30,7 @@ export function socketName(name: string): string {
  */
 export async function sweepSockets(folder: string, options: { dryRun?: boolean } = {}): Promise<Swept> {
   const swept: Swept = { removed: [], kept: [] }
-  for (const name of namesIn(folder)) {
+  for (const name of entriesOf(folder)) {
     const creator = creatorOf(name)
     const path = join(folder, name)
     const stat = creator && socketStat(path)

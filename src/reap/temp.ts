@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { identify, isRunning, type ProcessIdentity } from '../process/identity.ts'
 import type { Swept } from './files.ts'
-import { namesIn, pidNamespace, writeWhole } from './state.ts'
+import { entriesOf } from './same-file.ts'
+import { pidNamespace, writeWhole } from './state.ts'
 
 /** File inside a temp root that tells whose it is. */
 export const OWNER_FILE = 'owner.json'
@@ -77,7 +78,7 @@ function isTempRoot(path: string): boolean {
 
 /** All temp roots of our own user. Never throws. */
 export function listTempRoots(): TempRoot[] {
-  return namesIn(tmpdir()).flatMap((name): TempRoot[] => {
+  return entriesOf(tmpdir()).flatMap((name): TempRoot[] => {
     const path = join(tmpdir(), name)
     const id = NAME.exec(name)?.[1]
     if (id === undefined || !isTempRoot(path)) return []

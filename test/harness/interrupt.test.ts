@@ -64,7 +64,9 @@ describe('a run that is interrupted while a test hangs', () => {
     const exit = once(child, 'exit')
     const closed = once(child, 'close')
     for (let i = 0; i < times; i++) child.kill(signal)
-    expect(await exit).toEqual([code, null])
+    // A second signal that comes while the process is already on its way out ends it, which a shell shows as the same code.
+    const ways = [[code, null], ...(times > 1 ? [[null, signal]] : [])]
+    expect(ways).toContainEqual(await exit)
     await closed
     expect(output).toMatch(/interrupted while hang\.test\.ts > hangs for long ran \(\d+\.\d s\)/)
     expect(readRecordFile(project)).toMatchObject({ format: 1, hangs: [], endedAt: expect.any(String) })

@@ -212,8 +212,12 @@ describe.skipIf(!linux)('harrow reap', () => {
     const paths = [dead, living].map(({ id }) => `/dev/shm/harrow-${id}-pages`)
     try {
       for (const path of paths) writeFileSync(path, 'x')
-      for (const run of [dead, living]) await world.harrow(['reap', '--yes', '--run', run.id])
-      expect(paths.map((path) => existsSync(path))).toEqual([false, true])
+      const said: string[] = []
+      for (const run of [dead, living]) said.push((await world.harrow(['reap', '--yes', '--run', run.id])).out)
+      expect(
+        paths.map((path) => existsSync(path)),
+        said.join('\n'),
+      ).toEqual([false, true])
     } finally {
       for (const path of paths) rmSync(path, { force: true })
     }
