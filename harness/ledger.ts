@@ -84,24 +84,31 @@ export class Ledger {
       .filter(({ start }) => start === undefined || start.patient === patient)
   }
 
-  /** The start that a process goes back to, by its mark, its ancestors, or its birth within a synchronous call. */
+  /**
+   * The start that a process goes back to, by its mark, its ancestors, or its birth within a synchronous call of the worker
+   * that it comes from.
+   */
   startOf(member: ProcessIdentity): Start | undefined {
     const mark = readEnvironTag(member.pid, MEMBER_ENV)
     const marked = mark ? this.#starts.get(mark) : undefined
     if (marked) return marked
+    const ancestors = new Set<number>()
     let key: string | undefined = identityKey(member)
     for (let step = 0; key !== undefined && step < 100; step++) {
       const known = this.#byProcess.get(key)
       if (known) return known
-      const parent: ProcessIdentity | undefined =
-        step === 0 ? identify(readStat(fromKey(key).pid)?.ppid ?? 0) : undefined
+      const { pid } = fromKey(key)
+      if (step > 0) ancestors.add(pid)
+      const parent: ProcessIdentity | undefined = step === 0 ? identify(readStat(pid)?.ppid ?? 0) : undefined
       key = this.#parents.get(key) ?? (parent && parent.pid > 1 ? identityKey(parent) : undefined)
     }
     const born = birth(member)
     if (born === undefined) return undefined
-    const during = [...this.#starts.values()].filter(
-      (start) => start.pid === null && born >= start.from - TICK_SLACK_MS && born <= start.to + TICK_SLACK_MS,
-    )
+    const during = [...this.#starts.values()].filter(({ pid, patient, from, to }) => {
+      if (pid !== null || born < from - TICK_SLACK_MS || born > to + TICK_SLACK_MS) return false
+      // Other workers, and what they start, are born at the same time as well.
+      return mark === patient.tag || (patient.process !== undefined && ancestors.has(patient.pid))
+    })
     return during.length === 1 ? during[0] : undefined
   }
 

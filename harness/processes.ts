@@ -173,7 +173,8 @@ export class Processes {
 
   #below(patient: Patient, also: readonly ProcessIdentity[] = []): Left[] {
     this.session.sample()
-    return this.#ledger.below(patient, also)
+    // What this process itself has started, other workers above all, is nobody's orphan, whatever speaks for it.
+    return this.#ledger.below(patient, also).filter(({ member }) => !this.session.isOwnChild(member.pid))
   }
 
   #isOfHang({ start }: Left): boolean {

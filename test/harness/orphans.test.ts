@@ -217,6 +217,27 @@ test('what a hung test did not come to close or to end is no finding of its own'
   }
 })
 
+test("a worker that starts during a synchronous call of another one is nobody's orphan", {
+  timeout: 90_000,
+}, async () => {
+  const busy = `
+    import { execSync, spawnSync } from 'node:child_process'
+    import { test } from 'vitest'
+    for (let i = 0; i < 4; i++) test('waits for a child ' + i, () => { execSync('sleep 0.3'); spawnSync('sleep', ['0.1']) })`
+  const project = makeProject({
+    ...Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`busy${i}.test.ts`, busy])),
+    'vitest.config.ts': config('', 'testTimeout: 20_000'),
+  })
+  try {
+    const { run, record, status } = await runSuite(project)
+    expect(run.code, run.output).toBe(0)
+    expect(record.orphans).toEqual([])
+    expect(status.size).toBe(24)
+  } finally {
+    project.remove()
+  }
+})
+
 test('a helper that serves its worker is left to it, from file to file', { timeout: 60_000 }, async () => {
   const file = `
     import { spawn } from 'node:child_process'
