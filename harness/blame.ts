@@ -2,7 +2,6 @@
 import type { Frame } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
-import { where } from '../src/dump/words.ts'
 import type { Site } from '../src/errors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import { type Task, type TestProject, taskById, titles, transformMap, type Vitest } from './compat.ts'
@@ -96,9 +95,4 @@ function who(scope: Scope, test: Task | null, among: readonly Task[], file: stri
   if (among.length > 1) return `one of ${among.length} tests that ran at once`
   if (scope.hook) return `the ${scope.hook} hook${file === '' ? '' : ` of ${file}`}`
   return scope.phase === 'collect' ? `the top level of ${file}` : file === '' ? 'a test' : file
-}
-
-/** ` at test/a.test.ts:9:3`, '' without a frame. */
-export function madeAt(frame: Frame | undefined): string {
-  return frame === undefined ? '' : ` at ${where(frame.site)}`
 }

@@ -1,6 +1,6 @@
 /** Handles that outlived their test: from a worker's report to entries of the run record. Loaded at the first leak. */
 import type { LeakEntry } from '../src/dump/run-record.ts'
-import { quote } from '../src/dump/words.ts'
+import { quote, where } from '../src/dump/words.ts'
 import { kindHint } from '../src/inspect/resources/hints.ts'
 import type { Blame } from './blame.ts'
 import { titles } from './compat.ts'
@@ -22,7 +22,7 @@ export function describeLeak(blame: Blame, report: LeakReport): Leak {
   const things = `${report.count > 1 ? `${report.count} × ` : ''}${report.kind}${what === '' ? '' : ` (${what})`}`
   const source = created?.source
   const made =
-    created === undefined ? '' : `, made${source === undefined ? '' : ` by ${quote(source)}`} at ${place(created.site)}`
+    created === undefined ? '' : `, made${source === undefined ? '' : ` by ${quote(source)}`} at ${where(created.site)}`
   const hint = kindHint(report.kind)
   const others = among.length > 1 ? ` (${among.map((task) => `"${titles(task).join(' > ')}"`).join(', ')})` : ''
   const diagnosis = `${who}${others} left open: ${things}${made}.`
@@ -46,6 +46,3 @@ export function describeLeak(blame: Blame, report: LeakReport): Leak {
     failure: { test: test?.id ?? null, error: { name: 'LeakError', message: text, stack } },
   }
 }
-
-const place = ({ path, line, column }: { path: string; line: number; column?: number }): string =>
-  `${path}:${line}:${column ?? 1}`

@@ -1,7 +1,7 @@
 /** Processes that outlived what started them: entries for the run record, and errors. Loaded at the first one. */
 import { quote, seconds, where } from '../src/dump/words.ts'
-import { Blame } from './blame.ts'
-import { type TestProject, titles } from './compat.ts'
+import type { Blame } from './blame.ts'
+import { titles } from './compat.ts'
 import type { Orphan } from './processes.ts'
 import type { SpawnReport } from './protocol.ts'
 import type { Run } from './run.ts'
@@ -23,9 +23,8 @@ export interface EndedOrphan {
 
 const HINT = 'end it in the test (or in a hook) and wait for its exit event; a process that is to stay: keep(child)'
 
-export function describeOrphan(run: Run, project: TestProject | undefined, orphan: EndedOrphan): Orphan {
+export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orphan {
   const { pid, action, ageMs, start } = orphan
-  const blame = new Blame(run, project ?? run.vitest.projects[0]!)
   const blamed = start ? blame.find(start.scope, start.created) : undefined
   const file = blamed?.file || (orphan.file === null ? '' : run.relative(orphan.file))
   const command = blame.redactor.text(orphan.command)

@@ -10,7 +10,8 @@ import type { Member } from '../src/reap/members.ts'
 import { Session } from '../src/reap/session.ts'
 import { noteStart, type StartNote } from '../src/reap/starts.ts'
 import { describeStrength } from '../src/reap/strength.ts'
-import { taskById, titles } from './compat.ts'
+import type { Blame } from './blame.ts'
+import { type TestProject, taskById, titles } from './compat.ts'
 import { ageOf, Ledger, type Left, loadMembers, trees } from './ledger.ts'
 import type { Patient } from './pool/patient.ts'
 import { type Failure, type ReapedProcess, type ReapScope, SESSION_ENV, type SpawnReport } from './protocol.ts'
@@ -75,6 +76,11 @@ export class Processes {
   /** For the header of the run: how sure it is that nothing outlives it. */
   get strength(): string {
     return describeStrength(this.session)
+  }
+
+  /** A run of watch mode begins: a test that hung in the last one may be well in this one. */
+  begin(): void {
+    this.#hung.clear()
   }
 
   // ---- who started what
@@ -220,12 +226,17 @@ export class Processes {
     const told = found.filter(({ start }) => (start?.patient ?? patient)?.options.policy?.orphans !== 'off')
     if (told.length === 0) return []
     const { describeOrphan } = await import('./orphans.ts')
+    const { Blame } = await import('./blame.ts')
+    // One for each project: it reads every source map once.
+    const blames = new Map<TestProject, Blame>()
     return told.map((one) => {
       const { member, start, below, ageMs } = one
-      const project = (start?.patient ?? patient)?.options.pool.project
+      const project = (start?.patient ?? patient)?.options.pool.project ?? this.#run.vitest.projects[0]!
+      const blame = blames.get(project) ?? new Blame(this.#run, project)
+      blames.set(project, blame)
       const { pid, command } = member
       const file = start?.scope.file ?? patient?.file ?? null
-      return describeOrphan(this.#run, project, {
+      return describeOrphan(this.#run, blame, {
         pid,
         command,
         ...outcome(one),

@@ -90,11 +90,11 @@ export class Run {
   /** A run starts; in watch mode each run has a record of its own. */
   begin(): void {
     this.#said.clear()
+    this.processes.begin()
     this.cancelled = false
     this.whenCancelled = new Promise((resolve) => {
       this.#cancel = resolve
     })
-    if (this.hangs.length + this.leaks.length + this.orphans.length === 0) return
     for (const list of [this.hangs, this.leaks, this.orphans]) list.length = 0
     this.record.restart()
   }

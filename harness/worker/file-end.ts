@@ -15,12 +15,9 @@ import { ask } from './requests.ts'
 /** The parts of vitest's tasks that are read and changed. */
 export interface FileTask {
   id: string
-  type?: string
   filepath?: string
-  fails?: boolean
   tasks?: FileTask[]
   suite?: FileTask
-  file?: FileTask
   result?: { state: string; errors?: unknown[] }
   meta?: Record<string, unknown>
 }
@@ -60,10 +57,11 @@ export class FileEnd {
   async ended(file: FileTask, runner: Reports): Promise<void> {
     const hung = this.#options.hung()
     const cutShort = (scope: Scope): boolean => scope.tests.length > 0 && scope.tests.every((id) => hung.includes(id))
-    const open = (await this.#stillOpen()).filter(({ scope }) => !cutShort(scope as Scope))
+    const left = await this.#stillOpen()
+    for (const { handle } of left) this.#told.add(handle.id)
+    const open = left.filter(({ scope }) => !cutShort(scope as Scope))
     const spawned = this.#options.spawned()
     if (open.length === 0 && !spawned) return
-    for (const { handle } of open) this.#told.add(handle.id)
     const leaks = grouped(open).slice(0, MOST_LEAKS)
     const { failures } = await ask({
       [MARK]: 'file-end',

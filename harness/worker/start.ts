@@ -22,9 +22,10 @@ import { Children } from './children.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
 import { now, onMessage, post, processId, thread, writeAt } from './globals.ts'
 import { answered, ask } from './requests.ts'
+import type { RunnerClass } from './runner.ts'
 import { TestDeltas } from './test-deltas.ts'
 import type { Trace } from './trace.ts'
-import { type RunnerClass, Tracker } from './tracker.ts'
+import { Tracker } from './tracker.ts'
 
 interface VitestModule {
   TestRunner: RunnerClass

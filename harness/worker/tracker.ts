@@ -8,59 +8,8 @@ import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
 import { type BoundedSection, watchDeadlines } from './deadline-watch.ts'
 import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
+import type { Runner, RunnerClass, Suite, Task, Trace, TrackerEvents } from './runner.ts'
 import { leaveVitestTimers } from './safe-timers.ts'
-
-/** The parts of vitest's task that we read. */
-interface Task {
-  id: string
-  type: string
-  mode: string
-  timeout?: number
-  fails?: boolean
-  result?: unknown
-  meta?: unknown
-  file: Suite
-  suite?: Suite
-  retry?: number | { delay?: number }
-}
-
-interface Suite {
-  filepath?: string
-  file?: Suite
-  suite?: Suite
-}
-
-type Trace = (name: string, attributes: unknown, cb?: () => unknown) => unknown
-
-interface Runner {
-  trace?: Trace
-  runTask?: (test: Task) => unknown
-}
-
-/** What the tracker needs of vitest's `TestRunner` class. */
-export interface RunnerClass {
-  prototype: object
-  getTestFn(test: Task): (() => unknown) | undefined
-  getSuiteHooks?(suite: Suite): { aroundEach?: unknown[] } | undefined
-}
-
-export interface TrackerEvents {
-  /** Called at each transition, after the state has changed. */
-  changed(state: WorkerState): void
-  /**
-   * vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending.
-   * @returns `hold`: the limit is not to be enforced (trace mode, where the main process sets the bound)
-   */
-  overdue(section: Section, owner: string | null): 'hold' | undefined
-  /** A test, a hook of a suite or a collection starts (trace mode watches its promise). */
-  body?(owner: string, promise: Promise<unknown>): void
-  /** A test is over, with its hooks and fixtures. */
-  testEnd?(id: string): void
-  /** Something other than a test has run: a collection, a hook of a suite. */
-  between?(): void
-  /** The last hook of a file is over; vitest waits for the promise before it reports the file as finished. */
-  fileEnd?(file: object, runner: object): Promise<void>
-}
 
 /** Names of vitest's trace spans that are hooks of one test, with the hook's name. */
 const TEST_HOOKS: Record<string, string> = {

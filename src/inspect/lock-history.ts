@@ -148,7 +148,7 @@ function readUse(
   const bound = /(?:const|let|var)?\s*(?:\[([^\]]*)\]|\{([^}]*)\}|([\w$.#]+))\s*=(?![=>])/.exec(statement)
   const variables = (bound?.[1] ?? bound?.[2] ?? bound?.[3] ?? '').match(/[\w$.#]+/g) ?? ([] as string[])
   const own: number[] = []
-  const any: number[] = []
+  const everywhere: number[] = []
   const rest = plain.slice(offset, end)
   const names = [...giving, ...variables].map(escaped).join('|')
   if (names === '') return { receiver, returned: 0 }
@@ -164,9 +164,9 @@ function readUse(
           on === variable || on.startsWith(`${variable}.`) || new RegExp(`\\b${escaped(variable)}\\b`).test(given),
       ) ||
       (variables.length === 0 && on === receiver)
-    any.push(count)
+    everywhere.push(count)
     if (mine) own.push(count)
   }
-  const sum = (own.length > 0 ? own : any).reduce((total, count) => total + count, 0)
+  const sum = (own.length > 0 ? own : everywhere).reduce((total, count) => total + count, 0)
   return { receiver, returned: sum }
 }

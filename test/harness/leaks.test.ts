@@ -181,7 +181,8 @@ test('leaks of one file are not charged to the next one of the same worker', { t
   const project = makeProject({
     'a.test.ts': `
       import { test } from 'vitest'
-      test('leaks', () => { setInterval(() => {}, 1000) })`,
+      test('leaks', () => { setInterval(() => {}, 1000) })
+      test('hangs', async () => { await new Promise((resolve) => { setInterval(() => {}, 1000, resolve) }) })`,
     'b.test.ts': `
       import { test } from 'vitest'
       test('does not', () => {})`,

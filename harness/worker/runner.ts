@@ -1,0 +1,54 @@
+/** What the tracker needs of vitest's runner, and what it tells of it. */
+import type { Section, WorkerState } from '../protocol.ts'
+
+/** The parts of vitest's task that we read. */
+export interface Task {
+  id: string
+  type: string
+  mode: string
+  timeout?: number
+  fails?: boolean
+  result?: unknown
+  meta?: unknown
+  file: Suite
+  suite?: Suite
+  retry?: number | { delay?: number }
+}
+
+export interface Suite {
+  filepath?: string
+  file?: Suite
+  suite?: Suite
+}
+
+export type Trace = (name: string, attributes: unknown, cb?: () => unknown) => unknown
+
+export interface Runner {
+  trace?: Trace
+  runTask?: (test: Task) => unknown
+}
+
+/** What the tracker needs of vitest's `TestRunner` class. */
+export interface RunnerClass {
+  prototype: object
+  getTestFn(test: Task): (() => unknown) | undefined
+  getSuiteHooks?(suite: Suite): { aroundEach?: unknown[] } | undefined
+}
+
+export interface TrackerEvents {
+  /** Called at each transition, after the state has changed. */
+  changed(state: WorkerState): void
+  /**
+   * vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending.
+   * @returns `hold`: the limit is not to be enforced (trace mode, where the main process sets the bound)
+   */
+  overdue(section: Section, owner: string | null): 'hold' | undefined
+  /** A test, a hook of a suite or a collection starts (trace mode watches its promise). */
+  body?(owner: string, promise: Promise<unknown>): void
+  /** A test is over, with its hooks and fixtures. */
+  testEnd?(id: string): void
+  /** Something other than a test has run: a collection, a hook of a suite. */
+  between?(): void
+  /** The last hook of a file is over; vitest waits for the promise before it reports the file as finished. */
+  fileEnd?(file: object, runner: object): Promise<void>
+}
