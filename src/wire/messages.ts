@@ -35,6 +35,7 @@ export const Msg = {
   cancelAck: 11,
   cancelActor: 12,
   grant: 13,
+  cancelPending: 14,
 } as const
 
 /** What a dialler wants: `link` is a child on its way to its parent, `probe` only asks who listens (R-513). */
@@ -91,8 +92,13 @@ export type ErrorMsg = [type: typeof Msg.error, cid: number, error: unknown]
 export type Cancel = [type: typeof Msg.cancel, cid: number]
 /** Answer to `cancel` (with its `cid`) and `cancelActor` (with its `request`): done, no new work (R-205). */
 export type CancelAck = [type: typeof Msg.cancelAck, id: number]
-/** Asks to cancel the whole actor. `request` is a number of the asker's own. */
-export type CancelActor = [type: typeof Msg.cancelActor, request: number]
+/**
+ * Asks to cancel the whole actor. `request` is a number of the asker's own; `budgetMs` is how long the asker will wait for
+ * actors below it, so that inner limits pass before outer ones.
+ */
+export type CancelActor = [type: typeof Msg.cancelActor, request: number, budgetMs: number]
+/** The actor is about to end the actors below it, which may take more than the time for an acknowledgement. */
+export type CancelPending = [type: typeof Msg.cancelPending, request: number]
 /** The receiver of a stream takes so many items more. */
 export type Grant = [type: typeof Msg.grant, cid: number, count: number]
 
@@ -110,4 +116,5 @@ export type Message =
   | Cancel
   | CancelAck
   | CancelActor
+  | CancelPending
   | Grant
