@@ -1,0 +1,229 @@
+/** Code in a scope of its own: with a deadline, behind a shield, under an `AbortSignal`. */
+import { CancelledError, TimeoutError, UsageError } from '../errors.ts'
+import { monotonic } from './clock.ts'
+import { checkMs, scopeLimits } from './limits.ts'
+import { current, currentScope, Scope } from './scope.ts'
+import { afterGrace, giveUp, taskOf } from './task.ts'
+
+export interface ScopeOptions {
+  /** For dumps and messages. */
+  name?: string
+  /** It is cancelled after so many milliseconds. */
+  limitMs?: number
+  /** Its abort cancels the scope. */
+  signal?: AbortSignal
+}
+
+/** What became of a scope: `cancelled` when it took its own cancellation in. */
+type Outcome<T> = { value: T } | { cancelled: CancelledError }
+
+/**
+ * Runs `body` in a scope of its own, which it gets. When that very scope is cancelled, its cancellation ends here, and the
+ * result is undefined; everything else goes through.
+ *
+ * A body that does not react within `taskGrace` (500 ms) is given up: the scope is left, and the body's later end is nobody's
+ * business (R-003).
+ *
+ * @example
+ * ```ts
+ * import { runScope, sleep } from 'harrow'
+ *
+ * await runScope({ name: 'poll', limitMs: 5000 }, async (scope) => {
+ *   for (;;) {
+ *     const answer = await fetch('http://127.0.0.1:8080/ready', { signal: scope.signal }).catch(() => undefined)
+ *     if (answer?.ok) scope.cancel('it is there')
+ *     await sleep(100)
+ *   }
+ * })
+ * ```
+ */
+export async function runScope<T>(options: ScopeOptions, body: (scope: Scope) => Promise<T>): Promise<T | undefined> {
+  const outer = currentScope()
+  const outcome = await runIn(new Scope(outer, options.name ?? 'scope', outer), options, body)
+  return 'value' in outcome ? outcome.value : undefined
+}
+
+/** What became of a time limit. */
+export type Moved<T> = { timedOut: false; value: T } | { timedOut: true; value?: undefined }
+
+/**
+ * Runs `body` for at most so long; then it is cancelled, and the program goes on.
+ *
+ * @param ms the limit
+ * @throws what the body throws; never for the limit
+ */
+export async function moveOnAfter<T>(ms: number, body: (scope: Scope) => Promise<T>): Promise<Moved<T>> {
+  const outer = currentScope()
+  const limitMs = checkMs('moveOnAfter()', ms)
+  const outcome = await runIn(new Scope(outer, `limit of ${ms} ms`, outer), { limitMs }, body)
+  return 'value' in outcome ? { timedOut: false, value: outcome.value } : { timedOut: true }
+}
+
+/**
+ * The same, but passing the limit is an error.
+ *
+ * @param options.what names the work in the message
+ * @throws TimeoutError when the limit passes
+ */
+export async function failAfter<T>(
+  ms: number,
+  body: (scope: Scope) => Promise<T>,
+  options: { what?: string } = {},
+): Promise<T> {
+  const outer = currentScope()
+  const limitMs = checkMs('failAfter()', ms)
+  const what = options.what ?? 'the work'
+  const outcome = await runIn(new Scope(outer, what, outer), { limitMs }, body)
+  if ('value' in outcome) return outcome.value
+  throw new TimeoutError(what, ms, { cause: outcome.cancelled })
+}
+
+/**
+ * Runs `body` where no cancellation from outside reaches it, for at most so long: for what must be done on the way out. There
+ * is no shield without a bound (R-008).
+ *
+ * @param boundMs mandatory
+ * @param what names the work in the message
+ * @throws TimeoutError when the bound passes; the work is cancelled then
+ * @example
+ * ```ts
+ * import { shield, sleep } from 'harrow'
+ *
+ * try {
+ *   await sleep(1000)
+ * } finally {
+ *   await shield(500, 'saying goodbye', () => sleep(10))
+ * }
+ * ```
+ */
+export async function shield<T>(boundMs: number, what: string, body: (scope: Scope) => Promise<T>): Promise<T> {
+  if (typeof boundMs !== 'number' || !Number.isFinite(boundMs) || boundMs < 0) {
+    throw new UsageError(`shield() needs a bound in milliseconds, a finite number, got ${String(boundMs)}.`)
+  }
+  const scope = currentScope().shieldedChild(what)
+  const task = taskOf(scope)
+  if (task) task.held++
+  try {
+    const outcome = await runIn(scope, { limitMs: checkMs('shield()', boundMs) }, body)
+    if ('value' in outcome) return outcome.value
+    throw new TimeoutError(what, boundMs, { cause: outcome.cancelled })
+  } finally {
+    if (task) task.held--
+  }
+}
+
+/**
+ * Runs `body` with a cleanup that cannot take the place of its error: the cleanup runs behind a shield, and what it throws
+ * only counts when the body has thrown nothing (R-268). A `finally` that waits in a cancelled scope throws the cancellation
+ * instead, and JavaScript forgets the error.
+ *
+ * @param boundMs for the cleanup
+ */
+export async function withCleanup<T>(
+  boundMs: number,
+  body: () => Promise<T>,
+  cleanup: () => Promise<unknown>,
+): Promise<T> {
+  let value: T
+  try {
+    value = await body()
+  } catch (error) {
+    await shield(boundMs, 'cleanup', cleanup).catch(() => {})
+    throw error
+  }
+  await shield(boundMs, 'cleanup', cleanup)
+  return value
+}
+
+/**
+ * Runs `body` in a scope that an `AbortSignal` cancels.
+ *
+ * @throws the signal's reason when it was aborted, as `fetch` would
+ */
+export async function withSignal<T>(signal: AbortSignal, body: (scope: Scope) => Promise<T>): Promise<T> {
+  signal.throwIfAborted()
+  const outer = currentScope()
+  const outcome = await runIn(new Scope(outer, 'signal', outer), { signal }, body)
+  if ('value' in outcome) return outcome.value
+  throw signal.aborted ? signal.reason : outcome.cancelled
+}
+
+/**
+ * Runs `body` in a scope without a parent: no cancellation reaches it but its own.
+ *
+ * @param options.host what everything below belongs to
+ * @param options.parent a scope to hang it below instead
+ */
+export async function runDetached<T>(
+  options: { name: string; host?: unknown; parent?: Scope },
+  body: (scope: Scope) => Promise<T>,
+): Promise<T> {
+  const scope = new Scope(options.parent ?? null, options.name)
+  if (options.host !== undefined) scope.setHost(options.host)
+  try {
+    return await current.run(scope, body, scope)
+  } finally {
+    scope.leave()
+  }
+}
+
+async function runIn<T>(scope: Scope, options: ScopeOptions, body: (scope: Scope) => Promise<T>): Promise<Outcome<T>> {
+  const { signal, limitMs } = options
+  const onAbort = (): void => {
+    const cause: unknown = signal?.reason
+    scope.cancel(new CancelledError('an AbortSignal was aborted', { source: 'signal', cause }))
+  }
+  if (signal?.aborted) onAbort()
+  else signal?.addEventListener('abort', onAbort, { once: true })
+  if (limitMs !== undefined) scope.deadline = monotonic() + checkMs('limitMs', limitMs)
+  try {
+    return { value: await bounded(scope, body) }
+  } catch (error) {
+    if (!scope.isOwnCancel(error)) throw error
+    scope.cancelledCaught = true
+    return { cancelled: scope.reason as CancelledError }
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+    scope.leave()
+  }
+}
+
+/** Waits for the body, or until it has not reacted to the cancellation of its scope for `taskGrace`. */
+function bounded<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const task = taskOf(scope)
+    let endGrace: (() => void) | undefined
+    const watch = (): void => {
+      const before = task?.held ?? 0
+      endGrace = afterGrace(
+        () => (task?.held ?? 0) > before,
+        scopeLimits.taskGrace,
+        () => {
+          giveUp(scope.name, undefined, task?.wait)
+          reject(scope.reason)
+        },
+      )
+    }
+    scope.addCallback(watch)
+    const done = (): void => {
+      scope.dropCallback(watch)
+      endGrace?.()
+    }
+    // The grace of a task around it is the body's own: this scope is bounded by itself.
+    start(scope, body).then(
+      (value) => {
+        done()
+        resolve(value)
+      },
+      (error) => {
+        done()
+        reject(error)
+      },
+    )
+    if (scope.cancelled) watch()
+  })
+}
+
+async function start<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T> {
+  return await current.run(scope, body, scope)
+}
