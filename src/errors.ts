@@ -18,6 +18,7 @@ export type HarrowErrorCode =
   | 'HARROW_GROUP'
   | 'HARROW_REMOTE'
   | 'HARROW_OVERRUN'
+  | 'HARROW_END_OF_STREAM'
   | 'HARROW_MSG_TYPE'
   | 'HARROW_ACTOR_DIED'
   | 'HARROW_TOO_SLOW'
@@ -301,6 +302,14 @@ export class StreamOverrun extends RemoteActorError {
   }
 }
 named(StreamOverrun, 'StreamOverrun')
+
+/** A stream was ended by its sender; every later `receive()` throws the same object (R-413). */
+export class EndOfStream extends HarrowError {
+  constructor(message = 'the stream has ended') {
+    super('HARROW_END_OF_STREAM', message)
+  }
+}
+named(EndOfStream, 'EndOfStream')
 
 /** A value that cannot travel, or a message that is not what was agreed (R-322). `path` leads to the value. */
 export class MsgTypeError extends HarrowError {

@@ -27,3 +27,5 @@ export {
   type TrackOptions,
   trackResourceDeltas,
 } from './inspect/resources/track.ts'
+export * from './actor/index.ts'
+export * from './scope/index.ts'

@@ -17,8 +17,28 @@ const floors: Record<string, Floor> = {
   'src/inspect': { may: ['src/process', 'src/errors'] },
   // What could not be ended is reported with the reason why it does not move.
   'src/reap': { may: ['src/process', 'src/inspect', 'src/errors'] },
+  // Structured concurrency inside one process: it knows no process and no channel.
+  'src/scope': { may: ['src/errors', 'src/process/clean.ts'] },
+  'src/wire': { may: ['src/errors', 'src/process'] },
+  // An entry of a backend calls the one function that is the life of a child.
+  'src/spawn': {
+    may: ['src/wire', 'src/scope', 'src/process', 'src/reap', 'src/errors', 'src/actor/child-main.ts'],
+  },
+  'src/actor': { may: ['src/spawn', 'src/wire', 'src/scope', 'src/reap', 'src/process', 'src/errors'] },
   'src/dump': { may: ['src/process', 'src/errors'], types: ['src/inspect'] },
-  'src/index': { may: ['src/dump', 'src/inspect', 'src/process', 'src/reap', 'src/errors'] },
+  'src/index': {
+    may: [
+      'src/actor',
+      'src/spawn',
+      'src/wire',
+      'src/scope',
+      'src/dump',
+      'src/inspect',
+      'src/process',
+      'src/reap',
+      'src/errors',
+    ],
+  },
   // The plugin installs the reporter, which knows no more of the harness than types.
   harness: {
     may: [
@@ -27,6 +47,10 @@ const floors: Record<string, Floor> = {
       'src/inspect',
       'src/reap',
       'src/dump',
+      'src/scope',
+      'src/wire',
+      'src/spawn',
+      'src/actor',
       'src/index',
       'reporters/hang-reporter.ts',
     ],

@@ -30,6 +30,8 @@ export const DEADLINES = {
   probeAttempt: 1000,
   /** The zygote's answer to a request to fork. */
   forkReturn: 10_000,
+  /** A sender without credit waits so long for the receiver to open its end of the stream; then it overruns it. */
+  streamOpen: 3000,
   /** A task that does not react to its cancellation. */
   taskGrace: 500,
   /** An actor whose parent is gone has ended by then. */

@@ -1,0 +1,220 @@
+/** Finding actors by name (R-501 to R-512, R-522 to R-524). */
+import { NoRuntime, TransportClosed, UsageError } from '../errors.ts'
+import { moveOnAfter, shield } from '../scope/index.ts'
+import { formatAddress, parseAddress, preferAddresses } from '../wire/address.ts'
+import { greetPeer } from '../wire/handshake.ts'
+import { dial } from '../wire/listener.ts'
+import { type Actor, currentActor } from './actor.ts'
+import { log } from './log.ts'
+import { Peer } from './peer.ts'
+import { Portal } from './portal.ts'
+import type { Entry } from './registry.ts'
+
+export interface FindOptions {
+  /** Registrars to ask instead of those of this actor. */
+  registryAddrs?: readonly string[]
+  /** Throw instead of giving null when nobody of that name is there. @default false */
+  raiseOnNone?: boolean
+}
+
+/**
+ * A portal to the actor that registered last under a name, or null. A connection that is open already is used again (R-508);
+ * one that had to be made is closed by `portal.close()` or `await using`, and at the latest with this actor (R-524).
+ *
+ * @throws NoRuntime without a runtime; with `raiseOnNone`, when nobody is found, naming the registries
+ * @example
+ * ```ts
+ * import { findActor } from 'harrow'
+ *
+ * await using portal = (await findActor('tally')) ?? undefined
+ * ```
+ */
+export async function findActor<M = Record<string, (...args: never[]) => unknown>>(
+  name: string,
+  options: FindOptions = {},
+): Promise<Portal<M> | null> {
+  if (typeof name !== 'string' || name === '') throw new UsageError('findActor() expects the name of an actor.')
+  const actor = currentActor()
+  const registries = options.registryAddrs ?? actor.vars.registryAddrs
+  for (const registry of registries) {
+    const entry = await askRegistrar(actor, registry, 'find', name)
+    const portal = entry && (await connect<M>(actor, entry, registry))
+    if (portal) return portal
+  }
+  if (options.raiseOnNone) throw new NoRuntime(`no actor ${name} is registered at ${registries.join(', ')}.`)
+  return null
+}
+
+/** The same, but waits until such an actor registers (R-505). Cancellable. */
+export async function waitForActor<M = Record<string, (...args: never[]) => unknown>>(
+  name: string,
+  options: Pick<FindOptions, 'registryAddrs'> = {},
+): Promise<Portal<M>> {
+  const actor = currentActor()
+  const [registry] = options.registryAddrs ?? actor.vars.registryAddrs
+  if (registry === undefined) throw new NoRuntime('this actor knows no registrar.')
+  for (;;) {
+    const entry = await askRegistrar(actor, registry, 'waitFor', name)
+    const portal = entry && (await connect<M>(actor, entry, registry))
+    if (portal) return portal
+  }
+}
+
+/** A portal to the registrar, or null when it does not answer. */
+export async function getRegistry(addr?: string): Promise<Portal | null> {
+  const actor = currentActor()
+  const registry = addr ?? actor.vars.registryAddrs[0]
+  if (registry === undefined) return null
+  const peer = await peerAt(actor, registry)
+  return peer ? portalOf(peer) : null
+}
+
+/** A portal to the root of the tree; for a child of the root it is that of its parent (R-130). */
+export async function getRoot(): Promise<Portal> {
+  const actor = currentActor()
+  const { rootMailbox, tree } = actor.vars
+  if (actor.link && actor.link.aid.uuid === tree) return portalOf(actor.link)
+  const peer = rootMailbox === null ? undefined : await peerAt(actor, rootMailbox)
+  if (!peer) throw new TransportClosed(`the root does not answer at ${rootMailbox}`, { by: 'peer' })
+  return portalOf(peer)
+}
+
+/** A portal to the parent. @throws NoRuntime in a root */
+export function getParent(): Portal {
+  const actor = currentActor()
+  if (!actor.link) throw new NoRuntime(`${actor} is a root: it has no parent.`)
+  return portalOf(actor.link)
+}
+
+function portalOf<M>(peer: Peer): Portal<M> {
+  peer.users++
+  return new Portal<M>(peer)
+}
+
+/** Asks one registrar; one that cannot be reached knows nobody. */
+async function askRegistrar(
+  actor: Actor,
+  registry: string,
+  method: 'find' | 'waitFor',
+  name: string,
+): Promise<Entry | null> {
+  if (actor.registry && actor.vars.registryAddrs.includes(registry)) {
+    if (method === 'find') return actor.registry.find(name) ?? null
+    return await actor.registry.waitFor(name)
+  }
+  return (await withPeer(actor, registry, (peer) => peer.call('self', method, [name]))) as Entry | null
+}
+
+/** Calls over the link when the parent is that registrar, else over a connection that is closed afterwards. */
+async function withPeer<T>(actor: Actor, address: string, use: (peer: Peer) => Promise<T>): Promise<T | null> {
+  const peer = await peerAt(actor, address)
+  if (!peer) return null
+  peer.users++
+  try {
+    return await use(peer)
+  } finally {
+    peer.users--
+    if (peer.users === 0 && peer !== actor.link && dialled.has(peer)) void peer.close(actor.vars.deadlines.linkDrain)
+  }
+}
+
+/** Connections that discovery has made: nobody else closes them. */
+const dialled = new WeakSet<Peer>()
+
+/** The peer behind an address: the one that is connected, or a new connection; undefined when nobody answers. */
+async function peerAt(actor: Actor, address: string): Promise<Peer | undefined> {
+  const known = [...actor.peers].find((peer) => peer.connected && peer.aid.addr === address)
+  if (known) return known
+  if (actor.link?.connected && actor.parentAddrs.includes(address)) return actor.link
+  const { deadlines } = actor.vars
+  try {
+    const transport = await dial(parseAddress(address), { limitMs: deadlines.probeAttempt })
+    const { channel, aid } = await greetPeer(transport, {
+      self: { ...actor.aid, ...(actor.addresses[0] && { addr: formatAddress(actor.addresses[0]) }) },
+      role: 'peer',
+      registrar: actor.registry !== undefined,
+      limitMs: deadlines.handshakeOut,
+    })
+    const peer = new Peer(actor, channel, { ...aid, addr: address }, true)
+    dialled.add(peer)
+    peer.start()
+    return peer
+  } catch (error) {
+    log('transport', `${address} does not answer: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  }
+}
+
+/** Connects to a registered actor; when it does not answer, its registrar is told (R-509). */
+async function connect<M>(actor: Actor, entry: Entry, registry: string): Promise<Portal<M> | null> {
+  const { aid, addrs } = entry
+  if (aid.uuid === actor.aid.uuid) return selfPortal<M>(actor)
+  const known = [...actor.peers].find((peer) => peer.connected && peer.aid.uuid === aid.uuid)
+  if (known) return portalOf<M>(known)
+  for (const address of preferAddresses(addrs.map(parseAddress))) {
+    const text = formatAddress(address)
+    const peer = await peerAt(actor, text)
+    if (peer && peer.aid.uuid === aid.uuid) return portalOf<M>(peer)
+    if (peer && dialled.has(peer) && peer.users === 0) void peer.close(actor.vars.deadlines.linkDrain)
+    if (actor.registry) actor.registry.forget(text)
+    else await withPeer(actor, registry, (registrar) => registrar.call('self', 'forget', [text]))
+  }
+  return null
+}
+
+const locals = new WeakMap<Actor, Portal<never>>()
+
+/** A portal to this very actor: calls run here, without any channel (R-502). */
+async function selfPortal<M>(actor: Actor): Promise<Portal<M>> {
+  const known = locals.get(actor)
+  if (known) return known as unknown as Portal<M>
+  const { localPeer } = await import('./local-peer.ts')
+  const portal = new Portal<never>(localPeer(actor))
+  locals.set(actor, portal)
+  return portal as unknown as Portal<M>
+}
+
+// ---- registration
+
+/** Tells every registrar where this actor is (R-501). Over the link nothing is waited for: it is read before anything later. */
+export async function registerEverywhere(actor: Actor): Promise<void> {
+  const addrs = actor.addresses.map(formatAddress)
+  const args = [actor.aid, addrs]
+  for (const registry of actor.vars.registryAddrs) {
+    if (actor.link && actor.parentAddrs.includes(registry)) {
+      actor.link.call('self', 'register', args).catch((error) => notRegistered(registry, error))
+      continue
+    }
+    try {
+      const done = await withPeer(actor, registry, async (peer) => {
+        await peer.call('self', 'register', args)
+        return true
+      })
+      if (!done) notRegistered(registry, 'it does not answer')
+    } catch (error) {
+      notRegistered(registry, error)
+    }
+  }
+}
+
+function notRegistered(registry: string, why: unknown): void {
+  log('warning', `not registered at ${registry}: ${why instanceof Error ? why.message : String(why)}`)
+}
+
+/** Takes the registration back, `unregister` each, never throwing (R-222). */
+export async function unregisterEverywhere(actor: Actor): Promise<void> {
+  const { unregister } = actor.vars.deadlines
+  await Promise.all(
+    actor.vars.registryAddrs.map(async (registry) => {
+      try {
+        await shield(unregister, `unregistering at ${registry}`, async () => {
+          await moveOnAfter(unregister, () =>
+            withPeer(actor, registry, (peer) => peer.call('self', 'unregister', [actor.aid.uuid])),
+          )
+        })
+      } catch (error) {
+        log('transport', `not unregistered at ${registry}: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    }),
+  )
+}

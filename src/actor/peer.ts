@@ -1,0 +1,366 @@
+/** One connected actor: its channel, what we have asked of it, and what it has asked of us. */
+import { MessagingError, TransportClosed, type Uid } from '../errors.ts'
+import { park } from '../scope/index.ts'
+import type { Channel } from '../wire/channel.ts'
+import { type Aid, type Kind, type Message, Msg, type StartOptions, uidOf } from '../wire/messages.ts'
+import { unpackError } from '../wire/remote-error.ts'
+import type { Actor } from './actor.ts'
+import { log } from './log.ts'
+import { PendingCall } from './pending-call.ts'
+
+/** Our half of something that was started over a channel; the other half is in the peer, or the other way round. */
+export interface Dialog {
+  /** For people: `call tally.add`, `context tally.counter`. */
+  readonly label: string
+  started?(value: unknown): void
+  item?(value: unknown): void
+  stop?(): void
+  granted?(count: number): void
+  /** The last message of a dialog; it is taken from the table before. */
+  returned(value: unknown): void
+  failed(error: unknown): void
+  /** Nothing will come any more. */
+  lost(reason: TransportClosed): void
+}
+
+/** The half of a dialog that runs here because the peer asked for it. */
+export interface Served {
+  readonly label: string
+  cancel(by: Uid): void
+  item?(value: unknown): void
+  stop?(): void
+  granted?(count: number): void
+  failed?(error: unknown): void
+  /** Settles when the task is over and its last message is on its way. */
+  readonly over: Promise<void>
+  lost(): void
+}
+
+interface CancelRequest {
+  acked(): void
+  pending(): void
+  lost(): void
+}
+
+const MOST_WARNED = 100
+
+export class Peer {
+  readonly actor: Actor
+  readonly channel: Channel
+  readonly aid: Aid
+  /** What we started there, by number. */
+  readonly asked = new Map<number, Dialog>()
+  /** What the peer started here, by number. */
+  readonly served = new Map<number, Served>()
+  /** We have asked this actor to end (R-202). */
+  cancelCalled = false
+  /** An error of the whole link; every later call throws it (R-321). */
+  linkError: unknown
+  /** Users of a connection that discovery has made; it is closed when there is none. */
+  users = 0
+
+  readonly #requests = new Map<number, CancelRequest>()
+  readonly #parity: 0 | 1
+  #next: number
+  #requestNumber = 0
+  readonly #closed = Promise.withResolvers<void>()
+  #isClosed = false
+
+  /**
+   * @param dialled we made the connection: our numbers are odd then
+   */
+  constructor(actor: Actor, channel: Channel, aid: Aid, dialled: boolean) {
+    this.actor = actor
+    this.channel = channel
+    this.aid = aid
+    this.#parity = dialled ? 1 : 0
+    this.#next = dialled ? -1 : 0
+    actor.peers.add(this)
+  }
+
+  get uid(): Uid {
+    return uidOf(this.aid)
+  }
+
+  get connected(): boolean {
+    return !this.#isClosed && this.channel.closed === undefined
+  }
+
+  /** Settles when the channel is closed and everything that waited on it has been told. */
+  get gone(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  /** Begins to read. */
+  start(): void {
+    this.channel.start(
+      (message) => this.receive(message),
+      (reason) => this.end(reason),
+    )
+  }
+
+  /** @throws the error of the link, or TransportClosed */
+  check(): void {
+    if (this.linkError !== undefined) throw this.linkError
+    if (this.#isClosed || this.channel.closed) {
+      throw (
+        this.channel.closed ?? new TransportClosed(`the channel to actor ${this.aid.name} is closed`, { by: 'unknown' })
+      )
+    }
+  }
+
+  // ---- what we ask
+
+  /** Calls a function there. Cancelling the caller's scope cancels the task there and waits for its end, bounded. */
+  call(module: string, name: string, args: unknown[]): Promise<unknown> {
+    return park({ reason: 'call reply', on: name, by: this.aid.name }, (resolve, reject) => {
+      const cid = this.open(new PendingCall(this, name, resolve, reject), module, name, args, 'func', null)
+      return () => this.cancelTask(cid)
+    })
+  }
+
+  /** Starts something there. @returns its number */
+  open(
+    dialog: Dialog,
+    module: string,
+    name: string,
+    args: unknown[],
+    kind: Kind,
+    options: StartOptions | null,
+  ): number {
+    this.check()
+    this.#next += 2
+    const cid = this.#next
+    this.channel.send([Msg.start, cid, module, name, args, kind, options])
+    this.asked.set(cid, dialog)
+    return cid
+  }
+
+  /**
+   * Asks to cancel one task that we started, and waits until it has ended, at most `ctxCancel` (R-260).
+   * @returns false when no answer came
+   */
+  cancelTask(cid: number): Promise<boolean> {
+    const dialog = this.asked.get(cid)
+    if (!dialog || !this.connected) return Promise.resolve(false)
+    this.channel.send([Msg.cancel, cid])
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => done(false), this.actor.vars.deadlines.ctxCancel)
+      const done = (acked: boolean): void => {
+        clearTimeout(timer)
+        this.#cancels.delete(cid)
+        if (this.asked.get(cid) instanceof PendingCall) this.asked.delete(cid)
+        resolve(acked)
+      }
+      this.#cancels.set(cid, done)
+    })
+  }
+
+  readonly #cancels = new Map<number, (acked: boolean) => void>()
+
+  /**
+   * Asks the actor to end.
+   *
+   * @param limitMs wait for the acknowledgement
+   * @param budgetMs wait for it when the actor says that it has actors below it to end first
+   * @returns `acked`, `late`, or `lost` when the channel closed before
+   */
+  cancelActor(limitMs: number, budgetMs: number): Promise<'acked' | 'late' | 'lost'> {
+    if (!this.connected) return Promise.resolve('lost')
+    this.cancelCalled = true
+    const id = ++this.#requestNumber
+    return new Promise((resolve) => {
+      let timer = setTimeout(() => done('late'), limitMs)
+      const done = (how: 'acked' | 'late' | 'lost'): void => {
+        clearTimeout(timer)
+        this.#requests.delete(id)
+        resolve(how)
+      }
+      this.#requests.set(id, {
+        acked: () => done('acked'),
+        lost: () => done('lost'),
+        pending: () => {
+          clearTimeout(timer)
+          timer = setTimeout(() => done('late'), budgetMs)
+        },
+      })
+      try {
+        this.channel.send([Msg.cancelActor, id, budgetMs])
+      } catch {
+        done('lost')
+      }
+    })
+  }
+
+  // ---- what comes
+
+  /** Deals with one message. Never throws. */
+  receive(message: Message): void {
+    switch (message[0]) {
+      case Msg.return:
+        this.#returned(message[1], message[2])
+        break
+      case Msg.start:
+        this.actor.serve(this, message)
+        break
+      case Msg.yield:
+        this.#half(message[1])?.item?.(message[2])
+        break
+      case Msg.grant:
+        this.#half(message[1])?.granted?.(message[2])
+        break
+      case Msg.stop:
+        this.#half(message[1])?.stop?.()
+        break
+      case Msg.started:
+        this.asked.get(message[1])?.started?.(message[2])
+        break
+      case Msg.startAck:
+        break
+      case Msg.error:
+        this.#error(message[1], message[2])
+        break
+      case Msg.cancel:
+        this.#cancel(message[1])
+        break
+      case Msg.cancelAck:
+        this.#acked(message[1])
+        break
+      case Msg.cancelPending:
+        this.#requests.get(message[1])?.pending()
+        break
+      case Msg.cancelActor:
+        this.#cancelActor(message[1], message[2])
+        break
+      default:
+        log('warning', `a message of type ${message[0]} from ${this.aid.name} does not belong here`)
+    }
+  }
+
+  #returned(cid: number, value: unknown): void {
+    const dialog = this.asked.get(cid)
+    if (!dialog) {
+      this.#late('result', cid)
+      return
+    }
+    this.asked.delete(cid)
+    dialog.returned(value)
+    this.#cancels.get(cid)?.(true)
+  }
+
+  #ours(cid: number): boolean {
+    return (cid & 1) === this.#parity
+  }
+
+  #half(cid: number): Dialog | Served | undefined {
+    return this.#ours(cid) ? this.asked.get(cid) : this.served.get(cid)
+  }
+
+  #warned = new Set<number>()
+
+  /** Late messages of dialogs that are over are dropped, with one warning each (R-410). */
+  #late(what: string, cid: number): void {
+    if (this.#warned.has(cid) || this.#warned.size > MOST_WARNED) return
+    this.#warned.add(cid)
+    log('runtime', `a late ${what} of call ${cid} from ${this.aid.name} was dropped`)
+  }
+
+  #error(cid: number, wire: unknown): void {
+    const error = unpackError(wire, this.actor.uid)
+    if (cid === 0) {
+      this.linkError ??= error
+      for (const [id, dialog] of [...this.asked]) {
+        this.asked.delete(id)
+        dialog.failed(error)
+      }
+      this.actor.linkFailed(this, error)
+      return
+    }
+    const dialog = this.#half(cid)
+    if (!dialog) {
+      this.#late('error', cid)
+      return
+    }
+    if (!this.#ours(cid)) {
+      dialog.failed?.(error)
+      return
+    }
+    this.asked.delete(cid)
+    dialog.failed?.(error)
+    this.#cancels.get(cid)?.(true)
+  }
+
+  #cancel(cid: number): void {
+    const served = this.served.get(cid)
+    // Only the channel that started a task may cancel it; one that is over needs no cancelling (R-271).
+    if (!served) {
+      this.reply([Msg.cancelAck, cid])
+      return
+    }
+    served.cancel(this.uid)
+    void served.over.then(() => this.reply([Msg.cancelAck, cid]))
+  }
+
+  /** `cancelAck` answers both kinds of requests: numbers of tasks are told from those of actors by their sign. */
+  #acked(id: number): void {
+    if (id < 0) this.#requests.get(-id)?.acked()
+    else this.#cancels.get(id)?.(true)
+  }
+
+  #cancelActor(request: number, budgetMs: number): void {
+    const { ended, hasChildren } = this.actor.cancelFor(this, budgetMs)
+    if (hasChildren) this.reply([Msg.cancelPending, request])
+    void ended.then(() => this.reply([Msg.cancelAck, -request]))
+  }
+
+  /** Sends something that nobody waits for; a closed channel is no error (R-320). */
+  reply(message: Message): boolean {
+    try {
+      return this.channel.send(message)
+    } catch (error) {
+      if (!(error instanceof TransportClosed)) throw error
+      const loud = message[0] === Msg.error
+      log(
+        loud ? 'critical' : 'transport',
+        `not sent to ${this.aid.name}, whose channel is closed: message ${message[0]}`,
+      )
+      return true
+    }
+  }
+
+  /** The channel is closed: whatever waits is told within the same turn (R-806). */
+  end(reason: TransportClosed): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.actor.peers.delete(this)
+    for (const [cid, dialog] of [...this.asked]) {
+      this.asked.delete(cid)
+      dialog.lost(reason)
+    }
+    for (const done of [...this.#cancels.values()]) done(false)
+    for (const request of [...this.#requests.values()]) request.lost()
+    // What this channel has started ends with it, and nothing else does (R-255).
+    for (const served of [...this.served.values()]) served.lost()
+    log(reason.logLevel === 'error' ? 'warning' : 'transport', `channel to ${this.aid.name}: ${reason.message}`)
+    this.#closed.resolve()
+    this.actor.peerGone(this, reason)
+  }
+
+  /** Closes in order, or by force after `limitMs`. */
+  async close(limitMs: number): Promise<void> {
+    await this.channel.close(limitMs)
+    this.end(this.channel.closed ?? new TransportClosed('closed', { by: 'local' }))
+  }
+
+  /** Breaks the channel at once. */
+  destroy(why: string): void {
+    const reason = new TransportClosed(why, { by: 'local' })
+    this.channel.destroy(reason)
+    this.end(reason)
+  }
+
+  /** @throws MessagingError for a start whose claimed sender is somebody else (R-153) */
+  checkSender(uuid: string): void {
+    if (uuid !== this.aid.uuid) throw new MessagingError(`a message of ${this.aid.name} claims another sender`)
+  }
+}

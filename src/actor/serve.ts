@@ -1,0 +1,274 @@
+/** What happens when a peer starts something here. */
+import {
+  type CancelledError,
+  ContextCancelled,
+  isCancelled,
+  MsgTypeError,
+  RuntimeFailure,
+  TransportClosed,
+  type Uid,
+} from '../errors.ts'
+import { currentScope, type Task } from '../scope/index.ts'
+import { type Kind, Msg, type Start } from '../wire/messages.ts'
+import { packError } from '../wire/remote-error.ts'
+import type { Actor } from './actor.ts'
+import { Context } from './context.ts'
+import { LIMITS } from './deadlines.ts'
+import { kindOf } from './endpoints.ts'
+import { log } from './log.ts'
+import type { Peer, Served } from './peer.ts'
+import { selfMethod } from './self-methods.ts'
+
+/** Starts the task that a `start` message asks for; what is wrong with it goes back to the caller, and harms nobody else. */
+export function serveStart(actor: Actor, peer: Peer, message: Start): void {
+  const [, cid, module, name, args, wanted, options] = message
+  if (actor.isCancelled && module !== 'self') {
+    const reason = actor.cancelReason as CancelledError
+    sendError(actor, peer, cid, cancellation(actor, reason))
+    return
+  }
+  let fn: (...args: unknown[]) => unknown
+  let kind: Kind = 'func'
+  try {
+    if (module === 'self') fn = selfMethod(actor, peer, name)
+    else {
+      fn = actor.modules.find(module, name)
+      kind = kindOf(fn)
+      checkKind(name, kind, wanted)
+    }
+  } catch (error) {
+    sendError(actor, peer, cid, error)
+    return
+  }
+  if (kind === 'func') new ServedCall(actor, peer, cid, name, fn, args)
+  else new ServedContext(actor, peer, cid, name, fn, args, kind, options?.buffer ?? LIMITS.streamBuffer)
+}
+
+const HOW: Record<Kind, string> = {
+  func: 'call() or run()',
+  context: 'openContext()',
+  generator: 'openStreamFrom()',
+}
+
+function checkKind(name: string, kind: Kind, wanted: Kind | null): void {
+  if (wanted === null || wanted === kind) return
+  throw new TypeError(
+    `${name} is ${kind === 'func' ? 'a function' : `a ${kind}`}: use ${HOW[kind]}, not ${HOW[wanted]}.`,
+  )
+}
+
+/** A call of a function: no context, no stream. */
+class ServedCall implements Served {
+  readonly #actor: Actor
+  readonly #peer: Peer
+  readonly #cid: number
+  readonly #name: string
+  readonly #task: Task<unknown>
+  #over: Promise<void> | undefined
+
+  constructor(
+    actor: Actor,
+    peer: Peer,
+    cid: number,
+    name: string,
+    fn: (...args: unknown[]) => unknown,
+    args: unknown[],
+  ) {
+    this.#actor = actor
+    this.#peer = peer
+    this.#cid = cid
+    this.#name = name
+    peer.served.set(cid, this)
+    this.#task = actor.service.spawn(async () => fn(...args), { name })
+    this.#over = this.#task.result.then(
+      (value) => this.#done(value),
+      (error) => this.#failed(error),
+    )
+  }
+
+  get label(): string {
+    return `call ${this.#name} for ${this.#peer.aid.name}`
+  }
+
+  get over(): Promise<void> {
+    return this.#over ?? Promise.resolve()
+  }
+
+  cancel(by: Uid): void {
+    this.#task.scope.cancel(
+      new ContextCancelled(`task ${this.#name} was cancelled by ${by[0]}`, { canceller: by, srcUid: this.#actor.uid }),
+    )
+  }
+
+  lost(): void {
+    this.#task.scope.cancel(
+      new ContextCancelled(`the channel to ${this.#peer.aid.name}, which had started ${this.#name}, is gone`),
+    )
+  }
+
+  #done(value: unknown): void {
+    this.#peer.served.delete(this.#cid)
+    sendResult(this.#actor, this.#peer, this.#cid, value)
+  }
+
+  #failed(error: unknown): void {
+    this.#peer.served.delete(this.#cid)
+    const { scope } = this.#task
+    sendError(
+      this.#actor,
+      this.#peer,
+      this.#cid,
+      scope.cancelled && isCancelled(error) ? cancellation(this.#actor, scope.reason) : error,
+    )
+  }
+}
+
+/** A context or an async generator: both have a stream. */
+class ServedContext implements Served {
+  readonly #actor: Actor
+  readonly #peer: Peer
+  readonly #cid: number
+  readonly #context: Context<unknown, unknown, unknown, unknown>
+  readonly #task: Task<unknown>
+  readonly over: Promise<void>
+
+  constructor(
+    actor: Actor,
+    peer: Peer,
+    cid: number,
+    name: string,
+    fn: (...args: unknown[]) => unknown,
+    args: unknown[],
+    kind: Kind,
+    buffer: number,
+  ) {
+    this.#actor = actor
+    this.#peer = peer
+    this.#cid = cid
+    const context = new Context<unknown, unknown, unknown, unknown>(peer, 'child', name, LIMITS.streamBuffer, false)
+    context.cid = cid
+    context.mailbox.setCredit(buffer)
+    this.#context = context
+    peer.served.set(cid, this)
+    peer.reply([Msg.startAck, cid, kind])
+    this.#task = actor.service.spawn(
+      async () => {
+        context.bind(currentScope())
+        if (kind === 'context') return await fn(context, ...args)
+        context.started()
+        await context.openStream(async (stream) => {
+          for await (const item of fn(...args) as AsyncIterable<unknown>) await stream.send(item)
+        })
+        return undefined
+      },
+      { name },
+    )
+    this.over = this.#task.result.then(
+      (value) => this.#done(value),
+      (error) => this.#failed(error),
+    )
+  }
+
+  get label(): string {
+    return this.#context.label
+  }
+
+  cancel(by: Uid): void {
+    this.#task.scope.cancel(
+      new ContextCancelled(`task ${this.#context.name} was cancelled by ${by[0]}`, {
+        canceller: by,
+        srcUid: this.#actor.uid,
+      }),
+    )
+  }
+
+  item(value: unknown): void {
+    this.#context.item(value)
+  }
+
+  stop(): void {
+    this.#context.stop()
+  }
+
+  granted(count: number): void {
+    this.#context.granted(count)
+  }
+
+  /** The caller complains: our stream has overrun it. */
+  failed(error: unknown): void {
+    this.#context.failed(error)
+  }
+
+  lost(): void {
+    const reason = new TransportClosed(`the channel to ${this.#peer.aid.name} is gone`, { by: 'peer' })
+    this.#context.lost(reason)
+    this.#task.scope.cancel(
+      new ContextCancelled(`the channel to ${this.#peer.aid.name}, which had opened ${this.#context.name}, is gone`, {
+        cause: reason,
+      }),
+    )
+  }
+
+  #done(value: unknown): void {
+    this.#close()
+    sendResult(this.#actor, this.#peer, this.#cid, value)
+  }
+
+  #failed(error: unknown): void {
+    this.#close()
+    const { scope } = this.#task
+    const context = this.#context
+    let told = error
+    if (scope.cancelled && isCancelled(error)) {
+      // What had gone wrong before the scope was cancelled beats the cancellation (R-266).
+      told =
+        context.isRemote(error) && !(context.remoteError instanceof TransportClosed)
+          ? context.remoteError
+          : cancellation(this.#actor, scope.reason)
+    }
+    context.localError = told
+    sendError(this.#actor, this.#peer, this.#cid, told)
+  }
+
+  #close(): void {
+    this.#peer.served.delete(this.#cid)
+    this.#context.finish()
+  }
+}
+
+/** What the caller is told of a cancelled task: who cancelled it, and that it ran here (R-260, R-264). */
+export function cancellation(actor: Actor, reason: CancelledError | undefined): ContextCancelled {
+  if (reason instanceof ContextCancelled) {
+    if (reason.srcUid) return reason
+    return new ContextCancelled(reason.message, {
+      ...(reason.canceller && { canceller: reason.canceller }),
+      srcUid: actor.uid,
+      cause: reason.cause,
+    })
+  }
+  return new ContextCancelled(reason?.message ?? 'cancelled', {
+    canceller: actor.uid,
+    srcUid: actor.uid,
+    ...(reason?.cause !== undefined && { cause: reason.cause }),
+  })
+}
+
+function sendResult(actor: Actor, peer: Peer, cid: number, value: unknown): void {
+  try {
+    peer.reply([Msg.return, cid, value])
+  } catch (error) {
+    sendError(actor, peer, cid, error)
+  }
+}
+
+/** Sends what a task threw. An error that cannot be encoded is told as far as it can (R-005, R-320). */
+export function sendError(actor: Actor, peer: Peer, cid: number, error: unknown): void {
+  try {
+    peer.reply([Msg.error, cid, packError(error, actor.uid)])
+  } catch (cause) {
+    log('error', `an error could not be sent to ${peer.aid.name}: ${String(cause)}`)
+    const plain = cause instanceof MsgTypeError ? cause.message : 'it could not be encoded'
+    const stand = new RuntimeFailure(`${error instanceof Error ? error.message : String(error)} (${plain})`)
+    peer.reply([Msg.error, cid, packError(stand, actor.uid)])
+  }
+}

@@ -1,0 +1,149 @@
+/** An actor that is a process of its own, started by `spawn` or `fork`. */
+import type { ChildProcess } from 'node:child_process'
+import { closeSync, readdirSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { identify, isRunning, type ProcessIdentity, signalProcess } from '../process/identity.ts'
+import { childrenOf } from '../process/procfs.ts'
+import { descendantPids } from '../process/tree.ts'
+import { endMembers } from '../reap/end.ts'
+import { runtimeDir } from '../wire/runtime-dir.ts'
+import type { Transport } from '../wire/transport.ts'
+import type { ActorHandle, Exit, KillReport, SpawnRequest } from './backend.ts'
+import { formatExit } from './exit.ts'
+import type { SpawnMethod } from './methods.ts'
+import { OutputTail } from './output.ts'
+import { ExitLatch } from './waiting.ts'
+
+export class ProcessHandle implements ActorHandle {
+  readonly method: SpawnMethod
+  readonly threadId = undefined
+  link: Transport | null = null
+  readonly #name: string
+  readonly #child: ChildProcess | undefined
+  readonly #identity: ProcessIdentity | undefined
+  readonly #latch = new ExitLatch()
+  readonly #tail: OutputTail
+
+  /**
+   * @param start starts the child with these stdio entries; what it throws is told by `wait()`
+   */
+  constructor(
+    method: SpawnMethod,
+    request: SpawnRequest,
+    start: (stdout: number | 'pipe' | 'inherit', stderr: number | 'pipe' | 'inherit') => ChildProcess,
+  ) {
+    this.method = method
+    this.#name = request.aid.name
+    this.#tail = new OutputTail(request.output)
+    const fd = this.#tail.open()
+    const where = fd ?? (request.output.mode === 'inherit' ? 'inherit' : 'pipe')
+    try {
+      this.#child = start(where, where)
+    } catch (error) {
+      this.#latch.settle({ code: null, signal: null, error })
+    }
+    if (fd !== undefined) closeSync(fd)
+    const child = this.#child
+    if (!child) return
+    this.#identity = child.pid === undefined ? undefined : identify(child.pid)
+    this.#tail.drain(child.stdout, 'stdout')
+    this.#tail.drain(child.stderr, 'stderr')
+    child.on('error', (error) => {
+      if (child.pid === undefined) this.#end({ code: null, signal: null, error })
+    })
+    // Not 'close': a grandchild that holds the pipe would delay it (R-009).
+    child.once('exit', (code, signal) => this.#end({ code, signal }))
+  }
+
+  get id(): string {
+    return this.pid === undefined ? 'not started' : `pid ${this.pid}`
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  #end(exit: Exit): void {
+    const keep = exit.code !== 0
+    if (this.pid !== undefined && keep) removeSockets(this.pid)
+    this.#latch.settle(exit)
+    // Read by whoever reports the end, in this very turn.
+    if (!keep) setImmediate(() => this.#tail.dispose(false))
+    else setImmediate(() => this.#tail.dispose(true))
+  }
+
+  wait(signal?: AbortSignal): Promise<Exit> {
+    return this.#latch.wait(signal)
+  }
+
+  poll(): Exit | undefined {
+    return this.#latch.poll()
+  }
+
+  interrupt(): boolean {
+    return this.#signal('SIGINT')
+  }
+
+  terminate(): boolean {
+    return this.#signal('SIGTERM')
+  }
+
+  #signal(signal: NodeJS.Signals): boolean {
+    if (this.poll()) return false
+    if (this.#identity) return signalProcess(this.#identity, signal)
+    return this.#child?.kill(signal) ?? false
+  }
+
+  async kill(limitMs: number): Promise<KillReport> {
+    const ended: KillReport['ended'][number][] = []
+    const left: KillReport['left'][number][] = []
+    if (this.poll()) return { gone: true, ended, left }
+    const { pid } = this
+    if (pid !== undefined && this.#identity && childrenOf(pid).length > 0) {
+      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs })
+      ended.push(...result.ended.filter((one) => one.pid !== pid))
+      left.push(...result.left)
+    } else this.#signal('SIGKILL')
+    try {
+      await this.wait(AbortSignal.timeout(limitMs))
+      return { gone: true, ended, left }
+    } catch {
+      const running = this.#identity !== undefined && isRunning(this.#identity)
+      if (running && pid !== undefined) left.push({ pid, command: this.#name, reason: 'is still there after SIGKILL' })
+      return { gone: !running, ended, left }
+    }
+  }
+
+  abandon(): void {
+    this.link?.destroy()
+    this.#child?.unref()
+    this.#latch.settle({ code: null, signal: null, abandoned: true })
+  }
+
+  subtree(): ProcessIdentity[] {
+    const { pid } = this
+    if (pid === undefined || this.poll()) return []
+    return [pid, ...descendantPids(pid)].flatMap((one) => identify(one) ?? [])
+  }
+
+  outputTail(): string {
+    return this.#tail.tail()
+  }
+
+  describe(): string {
+    const exit = this.poll()
+    return `${this.method} actor ${this.#name}, ${this.id}, ${exit ? formatExit(exit) : 'running'}`
+  }
+}
+
+/** Socket files of a process that could not remove them itself: their names end in its pid and start (R-663). */
+function removeSockets(pid: number): void {
+  try {
+    const folder = runtimeDir()
+    for (const name of readdirSync(folder)) {
+      if (name.endsWith('.sock') && name.includes(`.${pid}.`)) unlinkSync(join(folder, name))
+    }
+  } catch {
+    // Gone already, or another user's; the sweep of `harrow reap` looks again.
+  }
+}

@@ -1,0 +1,42 @@
+/** `spawn`: a fresh Node process whose link to its parent is a socket that it dials; see {@link file://./entry.ts}. */
+import { spawn } from 'node:child_process'
+import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
+import { entryPath } from '../entry-path.ts'
+import { checkBag, isPolicy, isText } from '../options.ts'
+import { ProcessHandle } from '../process-handle.ts'
+
+export const backend: Backend = {
+  method: 'spawn',
+  ownProcess: true,
+  dialsBack: true,
+
+  available: () => true,
+
+  selfTest: async () => true,
+
+  checkOptions: (options) => checkBag('spawn', options, { execPath: isText, cwd: isText, onParentLost: isPolicy }),
+
+  spawn(request: SpawnRequest): ActorHandle {
+    const { aid, parentAddr, execArgv, env, options } = request
+    const program = (options.execPath as string | undefined) ?? process.execPath
+    return new ProcessHandle('spawn', request, (stdout, stderr) =>
+      spawn(
+        program,
+        [
+          ...execArgv,
+          entryPath(import.meta.url),
+          `--harrow-actor=${aid.name}@${aid.uuid}`,
+          `--harrow-parent=${parentAddr}`,
+          ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : []),
+        ],
+        {
+          // A session of its own: Ctrl-C at a terminal reaches the root only (R-643).
+          detached: true,
+          env,
+          stdio: ['ignore', stdout, stderr],
+          ...(options.cwd !== undefined && { cwd: options.cwd as string }),
+        },
+      ),
+    )
+  },
+}

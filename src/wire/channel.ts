@@ -1,0 +1,117 @@
+/** Messages over any transport, in order. */
+import { TransportClosed } from '../errors.ts'
+import { Decoder, Encoder } from './codec.ts'
+import type { Message } from './messages.ts'
+import type { Transport } from './transport.ts'
+
+/** So many frames that cannot be decoded are skipped; the next one breaks the channel (R-323). */
+const TOLERATED = 4
+
+export class Channel {
+  readonly transport: Transport
+  /** Frames that could not be decoded. */
+  badFrames = 0
+  /** Told of each of them. */
+  onBadFrame: ((error: unknown) => void) | undefined
+
+  readonly #encoder = new Encoder()
+  readonly #decoder = new Decoder()
+  #onMessage: ((message: Message) => void) | undefined
+  #onClosed: ((reason: TransportClosed) => void) | undefined
+  /** What came before anybody listened. */
+  #early: Message[] = []
+  #closed: TransportClosed | undefined
+
+  constructor(transport: Transport) {
+    this.transport = transport
+    transport.start({
+      frame: (bytes) => this.#frame(bytes),
+      closed: (reason) => {
+        this.#closed ??= reason
+        this.#onClosed?.(reason)
+      },
+    })
+  }
+
+  get closed(): TransportClosed | undefined {
+    return this.#closed ?? this.transport.closed
+  }
+
+  /**
+   * Takes messages from now on, those first that have come already.
+   *
+   * @param onClosed called once, after the last message
+   */
+  start(onMessage: (message: Message) => void, onClosed: (reason: TransportClosed) => void): void {
+    this.#onMessage = onMessage
+    this.#onClosed = onClosed
+    const early = this.#early
+    this.#early = []
+    for (const message of early) this.#onMessage(message)
+    if (this.#closed) onClosed(this.#closed)
+  }
+
+  /** The next message that comes before {@link start}; for handshakes. Rejects when the channel closes. @internal */
+  next(): Promise<Message> {
+    const message = this.#early.shift()
+    if (message) return Promise.resolve(message)
+    if (this.closed) return Promise.reject(this.closed)
+    return new Promise((resolve, reject) => {
+      const stop = (): void => {
+        this.#onMessage = undefined
+        this.#onClosed = undefined
+      }
+      this.#onMessage = (first) => {
+        stop()
+        resolve(first)
+      }
+      this.#onClosed = (reason) => {
+        stop()
+        reject(reason)
+      }
+    })
+  }
+
+  #frame(bytes: Uint8Array): void {
+    let message: Message
+    try {
+      message = this.#decoder.decode(bytes)
+    } catch (error) {
+      this.badFrames++
+      this.onBadFrame?.(error)
+      if (this.badFrames > TOLERATED) {
+        this.destroy(
+          new TransportClosed(`${this.transport.peer} sent ${this.badFrames} frames that cannot be decoded`, {
+            by: 'local',
+            cause: error,
+            logLevel: 'error',
+          }),
+        )
+      }
+      return
+    }
+    if (this.#onMessage) this.#onMessage(message)
+    else this.#early.push(message)
+  }
+
+  /**
+   * @returns false when the receiver is behind; see {@link drained}
+   * @throws MsgTypeError for a value that cannot travel; TransportClosed
+   */
+  send(message: Message): boolean {
+    if (this.#closed) throw this.#closed
+    return this.transport.send(this.#encoder.encode(message))
+  }
+
+  drained(): Promise<void> {
+    return this.transport.drained()
+  }
+
+  close(limitMs?: number): Promise<void> {
+    return this.transport.close(limitMs)
+  }
+
+  destroy(reason?: TransportClosed): void {
+    this.transport.destroy(reason)
+  }
+}

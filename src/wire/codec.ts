@@ -1,0 +1,201 @@
+/**
+ * Messages to bytes and back, on msgpackr with sequential records: the shape of an object travels once a connection, which is
+ * the fastest of what was measured (performance.md section 3). One codec belongs to one direction of one channel.
+ */
+import { addExtension, Packr, Unpackr } from 'msgpackr'
+import { MsgTypeError } from '../errors.ts'
+import { MAX_FRAME_BYTES } from './frame.ts'
+import { type Message, Msg } from './messages.ts'
+import { pathOf, prepare, Tagged, unbox } from './values.ts'
+
+/** msgpackr leaves so many bytes free before the message: the length of the frame and the number of its blobs. */
+export const HEADER_BYTES = 5
+const RESERVE_START_SPACE = 2048
+/** Their lengths have to fit into what msgpackr leaves free, 255 bytes. */
+const MOST_BLOBS = 60
+
+/** Blobs of the message that is being decoded; decoding is synchronous. */
+let incoming: readonly Uint8Array[] = []
+
+addExtension({
+  Class: Tagged,
+  type: 0x48,
+  write: (box: Tagged) => [box.tag, box.data],
+  read: (data: unknown) => {
+    const [tag, inner] = Array.isArray(data) ? data : []
+    return unbox(tag, inner, incoming)
+  },
+})
+
+/** Made anew each time: msgpackr keeps the shapes of a connection in it. */
+function options(): object {
+  return {
+    sequential: true,
+    useRecords: true,
+    moreTypes: true,
+    mapsAsObjects: false,
+    useBigIntExtension: true,
+  }
+}
+
+export class Encoder {
+  readonly #packr = new Packr(options() as never)
+
+  /**
+   * Encodes one message as a whole frame: header, message, blobs.
+   *
+   * @returns its parts; the first one is ours alone, blobs are the sender's own memory
+   * @throws MsgTypeError with the path to the value that cannot travel; nothing is half encoded then
+   */
+  encode(message: Message): Uint8Array[] {
+    const blobs = { parts: [] as Uint8Array[] }
+    const ready = prepareMessage(message, blobs)
+    const { parts } = blobs
+    if (parts.length > MOST_BLOBS)
+      throw new MsgTypeError(`a message has at most ${MOST_BLOBS} large buffers, not ${parts.length}.`)
+    const head = (this.#packr.pack as (value: unknown, options: number) => Buffer)(
+      ready,
+      RESERVE_START_SPACE + HEADER_BYTES + 4 * parts.length,
+    )
+    let length = head.length - 4
+    for (let i = 0; i < parts.length; i++) {
+      const bytes = parts[i]!.length
+      head.writeUInt32LE(bytes, HEADER_BYTES + 4 * i)
+      length += bytes
+    }
+    if (length > MAX_FRAME_BYTES) {
+      throw new MsgTypeError(
+        `a message of ${length} bytes is longer than ${MAX_FRAME_BYTES}: send it in parts, by a stream`,
+      )
+    }
+    head.writeUInt32LE(length, 0)
+    head[4] = parts.length
+    return parts.length === 0 ? [head] : [head, ...parts]
+  }
+}
+
+/** Only the parts that users fill are walked. */
+function prepareMessage(message: Message, blobs: { parts: Uint8Array[] }): unknown[] {
+  const at = message[0] === Msg.start ? 4 : message[0] === Msg.spec ? 1 : 2
+  const value = message[at]
+  if (value === undefined || typeof value === 'number') return message
+  try {
+    const ready = prepare(value, blobs)
+    if (ready === value) return message
+    const copy: unknown[] = [...message]
+    copy[at] = ready
+    return copy
+  } catch (error) {
+    if (!(error instanceof MsgTypeError)) throw error
+    const path = pathOf(value, NAMES[message[0]] ?? 'value')
+    throw new MsgTypeError(
+      `${path} ${error.message}. Send plain data, or register its class with registerValueType().`,
+      { path },
+    )
+  }
+}
+
+const NAMES: Record<number, string> = {
+  [Msg.start]: 'args',
+  [Msg.started]: 'started value',
+  [Msg.yield]: 'item',
+  [Msg.return]: 'result',
+}
+
+/** What each position of a message must be, by type; `?` stands for anything. */
+const SHAPES: Record<number, string> = {
+  [Msg.hello]: 'nosbyy',
+  [Msg.proof]: 'y',
+  [Msg.spec]: '?',
+  [Msg.start]: 'nssa??',
+  [Msg.startAck]: 'n?',
+  [Msg.started]: 'n?',
+  [Msg.yield]: 'n?',
+  [Msg.stop]: 'n',
+  [Msg.return]: 'n?',
+  [Msg.error]: 'n?',
+  [Msg.cancel]: 'n',
+  [Msg.cancelAck]: 'n',
+  [Msg.cancelActor]: 'nn',
+  [Msg.cancelPending]: 'n',
+  [Msg.grant]: 'nn',
+}
+
+export class Decoder {
+  readonly #unpackr = new Unpackr(options() as never)
+
+  /**
+   * Decodes the body of a frame (all behind its length).
+   *
+   * @throws MsgTypeError for bytes that are no message
+   */
+  decode(body: Uint8Array): Message {
+    const count = body[0] ?? 0
+    let value: unknown
+    try {
+      if (count === 0) value = this.#unpackr.unpack(body.subarray(1))
+      else {
+        const { rest, blobs } = splitBlobs(body, count)
+        incoming = blobs
+        value = this.#unpackr.unpack(rest)
+      }
+    } catch (error) {
+      throw new MsgTypeError(`a frame of ${body.length} bytes cannot be decoded`, { cause: error })
+    } finally {
+      incoming = []
+    }
+    if (!isMessage(value)) throw new MsgTypeError(`a frame of ${body.length} bytes is no message`)
+    return value
+  }
+}
+
+function splitBlobs(body: Uint8Array, count: number): { rest: Uint8Array; blobs: Uint8Array[] } {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
+  const lengths: number[] = []
+  let total = 0
+  for (let i = 0; i < count; i++) {
+    const length = view.getUint32(1 + 4 * i, true)
+    lengths.push(length)
+    total += length
+  }
+  const from = 1 + 4 * count
+  const end = body.length - total
+  if (end < from) throw new RangeError('its buffers are larger than itself')
+  let at = end
+  const blobs = lengths.map((length) => {
+    const blob = body.subarray(at, at + length)
+    at += length
+    return blob
+  })
+  return { rest: body.subarray(from, end), blobs }
+}
+
+function isMessage(value: unknown): value is Message {
+  if (!Array.isArray(value)) return false
+  const shape = SHAPES[value[0] as number]
+  if (shape === undefined || value.length > shape.length + 1) return false
+  for (let i = 0; i < shape.length; i++) {
+    const item: unknown = value[i + 1]
+    switch (shape[i]) {
+      case 'n':
+        if (typeof item !== 'number') return false
+        break
+      case 's':
+        if (typeof item !== 'string') return false
+        break
+      case 'b':
+        if (typeof item !== 'boolean') return false
+        break
+      case 'a':
+        if (!Array.isArray(item)) return false
+        break
+      case 'o':
+        if (typeof item !== 'object' || item === null) return false
+        break
+      case 'y':
+        if (item !== null && !(item instanceof Uint8Array)) return false
+        break
+    }
+  }
+  return true
+}

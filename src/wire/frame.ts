@@ -1,0 +1,64 @@
+/** Frames on a stream of bytes: 4 bytes of length, little-endian, then the body. */
+
+/** A longer frame breaks the channel at once (R-323). */
+export const MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+/** Cuts chunks into frames. What belongs to one frame is put together once, when it is whole. */
+export class Splitter {
+  readonly #onFrame: (body: Uint8Array) => void
+  readonly #max: number
+  #chunks: Uint8Array[] = []
+  #have = 0
+  /** Bytes of the frame that is being gathered, its length included; 0 when that is not known. */
+  #need = 0
+
+  constructor(onFrame: (body: Uint8Array) => void, max = MAX_FRAME_BYTES) {
+    this.#onFrame = onFrame
+    this.#max = max
+  }
+
+  /** Is there a part of a frame whose end has not come? */
+  get partial(): boolean {
+    return this.#have > 0
+  }
+
+  /** @throws RangeError for a frame that is too long */
+  push(chunk: Uint8Array): void {
+    if (this.#have > 0) {
+      this.#chunks.push(chunk)
+      this.#have += chunk.length
+      if (this.#need === 0 && this.#have >= 4) this.#need = this.#length(this.#join(), 0) + 4
+      if (this.#need === 0 || this.#have < this.#need) return
+      chunk = this.#join()
+      this.#chunks = []
+      this.#have = 0
+      this.#need = 0
+    }
+    let at = 0
+    while (chunk.length - at >= 4) {
+      const length = this.#length(chunk, at)
+      if (chunk.length - at - 4 < length) {
+        this.#need = length + 4
+        break
+      }
+      const body = chunk.subarray(at + 4, at + 4 + length)
+      at += 4 + length
+      this.#onFrame(body)
+    }
+    if (at < chunk.length) {
+      this.#chunks = [at === 0 ? chunk : chunk.subarray(at)]
+      this.#have = chunk.length - at
+    } else this.#need = 0
+  }
+
+  #length(bytes: Uint8Array, at: number): number {
+    const length = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+    if (length > this.#max) throw new RangeError(`a frame of ${length} bytes is longer than ${this.#max}`)
+    return length
+  }
+
+  #join(): Uint8Array {
+    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks, this.#have)]
+    return this.#chunks[0]!
+  }
+}

@@ -1,0 +1,42 @@
+import { lstatSync, mkdirSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { RuntimeFailure } from '../errors.ts'
+
+const checked = new Set<string>()
+
+/**
+ * Folder of the sockets, logs and the key of this user: `$XDG_RUNTIME_DIR/harrow`, else `harrow-<uid>` in the temporary folder;
+ * `HARROW_RUNTIME_DIR` beats both. Made with 0700 (R-517).
+ *
+ * @throws RuntimeFailure when it is not ours, no folder, a link, or open to others
+ */
+export function runtimeDir(): string {
+  const path = place()
+  if (!checked.has(path)) {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    checkOwned(path)
+    checked.add(path)
+  }
+  return path
+}
+
+function place(): string {
+  const { HARROW_RUNTIME_DIR: own, XDG_RUNTIME_DIR: xdg } = process.env
+  if (own) return own
+  if (xdg) return join(xdg, 'harrow')
+  return join(tmpdir(), `harrow-${process.getuid?.() ?? userInfo().username}`)
+}
+
+/** @throws RuntimeFailure unless it is a folder that only this user can enter */
+export function checkOwned(path: string): void {
+  const stat = lstatSync(path)
+  const problem =
+    (stat.isSymbolicLink() && 'is a link') ||
+    (!stat.isDirectory() && 'is no folder') ||
+    (process.getuid !== undefined && stat.uid !== process.getuid() && 'belongs to another user') ||
+    (process.platform !== 'win32' && (stat.mode & 0o077) !== 0 && 'can be entered by others')
+  if (problem) {
+    throw new RuntimeFailure(`the runtime folder ${path} ${problem}: remove it, or name another in HARROW_RUNTIME_DIR.`)
+  }
+}

@@ -1,0 +1,140 @@
+/** Unix sockets and TCP. */
+import type { Socket } from 'node:net'
+import type { TransportClosed } from '../../errors.ts'
+import { Splitter } from '../frame.ts'
+import type { Transport, TransportEvents } from '../transport.ts'
+import { atMost, Closing, closedHere, lost } from './closing.ts'
+
+/** Small frames of a turn are copied into one buffer; larger ones go out as they are. */
+const SMALL_BYTES = 4096
+const CLOSE_MS = 500
+
+export class SocketTransport implements Transport {
+  readonly kind: 'uds' | 'tcp'
+  readonly peer: string
+  readonly trusted: boolean
+  readonly #socket: Socket
+  readonly #closing = new Closing()
+  #splitter: Splitter | undefined
+  #queue: Uint8Array[] = []
+  #scheduled = false
+  #ending = false
+
+  constructor(socket: Socket, kind: 'uds' | 'tcp', peer: string) {
+    this.#socket = socket
+    this.kind = kind
+    this.peer = peer
+    this.trusted = kind === 'uds'
+    if (kind === 'tcp') socket.setNoDelay(true)
+    // Until somebody reads, nothing is: the bytes stay in the kernel, where they are bounded.
+    socket.on('error', (error) => this.#end(lost(peer, error)))
+    socket.on('close', () =>
+      this.#end(this.#ending ? closedHere(peer) : lost(peer, undefined, this.#splitter?.partial)),
+    )
+    socket.on('drain', () => this.#closing.room())
+  }
+
+  get closed(): TransportClosed | undefined {
+    return this.#closing.reason
+  }
+
+  start(events: TransportEvents): void {
+    const splitter = new Splitter((body) => {
+      if (!this.#closing.reason) events.frame(body)
+    })
+    this.#splitter = splitter
+    this.#closing.listen((reason) => events.closed(reason))
+    this.#socket.on('data', (chunk: Buffer) => {
+      try {
+        splitter.push(chunk)
+      } catch (error) {
+        this.destroy(lost(this.peer, error))
+      }
+    })
+    // Its half is closed: nothing more comes, and nobody reads what we would write.
+    this.#socket.on('end', () => {
+      this.#end(this.#ending ? closedHere(this.peer) : lost(this.peer, undefined, splitter.partial))
+      this.#socket.destroy()
+    })
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    if (this.#closing.reason) throw this.#closing.reason
+    for (const part of parts) this.#queue.push(part)
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      process.nextTick(flush, this)
+    }
+    return !this.#socket.writableNeedDrain
+  }
+
+  /** @internal */
+  flush(): void {
+    this.#scheduled = false
+    const queue = this.#queue
+    if (queue.length === 0 || this.#closing.reason) return
+    this.#queue = []
+    if (queue.length === 1) {
+      this.#socket.write(queue[0]!)
+      return
+    }
+    this.#socket.cork()
+    let from = 0
+    while (from < queue.length) {
+      let to = from
+      let bytes = 0
+      while (to < queue.length && queue[to]!.length < SMALL_BYTES) bytes += queue[to++]!.length
+      if (to - from > 1) this.#socket.write(join(queue, from, to, bytes))
+      else if (to - from === 1) this.#socket.write(queue[from]!)
+      if (to < queue.length) this.#socket.write(queue[to++]!)
+      from = to
+    }
+    this.#socket.uncork()
+  }
+
+  drained(): Promise<void> {
+    if (this.#closing.reason) return Promise.reject(this.#closing.reason)
+    return this.#socket.writableNeedDrain ? this.#closing.wait() : Promise.resolve()
+  }
+
+  async close(limitMs = CLOSE_MS): Promise<void> {
+    if (this.#closing.reason) return
+    this.flush()
+    this.#ending = true
+    this.#socket.end()
+    // The peer answers the end of our half with that of its own.
+    await atMost(this.#closing.settled, limitMs)
+    this.destroy()
+  }
+
+  destroy(reason = closedHere(this.peer)): void {
+    this.#end(reason)
+    this.#socket.destroy()
+  }
+
+  ref(on: boolean): void {
+    if (on) this.#socket.ref()
+    else this.#socket.unref()
+  }
+
+  #end(reason: TransportClosed): void {
+    this.#queue = []
+    this.#closing.end(reason)
+  }
+}
+
+function join(queue: readonly Uint8Array[], from: number, to: number, bytes: number): Buffer {
+  const all = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (let i = from; i < to; i++) {
+    const part = queue[i]!
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+/** After all microtasks of the turn: what they send goes out together. */
+function flush(transport: SocketTransport): void {
+  transport.flush()
+}
