@@ -1,5 +1,6 @@
 /** `harrow`: errors and the dump format. The runtime joins here. */
 
+export * from './actor/index.ts'
 export { renderDump } from './dump/render.ts'
 export type { DumpRecord } from './dump/schema.ts'
 export { DUMP_FORMAT, parseDumpRecord } from './dump/schema.ts'
@@ -27,5 +28,4 @@ export {
   type TrackOptions,
   trackResourceDeltas,
 } from './inspect/resources/track.ts'
-export * from './actor/index.ts'
 export * from './scope/index.ts'

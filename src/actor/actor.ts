@@ -75,6 +75,7 @@ export class Actor {
     this.vars = vars
     this.parent = parent
     this.scope = scope
+    scope.setHost(this)
     this.modules = new Modules(importModule)
     this.nurseryBudgetMs = vars.deadlines.nurseryCancel
     const { taskGrace, cancelAck } = vars.deadlines

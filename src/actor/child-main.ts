@@ -13,6 +13,7 @@ import { DEADLINES } from './deadlines.ts'
 import { endActor } from './end-actor.ts'
 import { log, setLogLevel, setLogName } from './log.ts'
 import { Peer } from './peer.ts'
+import { registerEverywhere } from './registration.ts'
 import { setRuntimeVars } from './runtime-vars.ts'
 import { sendError } from './serve.ts'
 import { Server } from './server.ts'
@@ -117,7 +118,6 @@ function makeActor(boot: ChildBoot, scope: Scope, spec: SpawnSpec): Actor {
     parent: spec.parent,
     importModule: boot.importModule,
   })
-  scope.setHost(actor)
   actor.lineage = spec.lineage
   if (!boot.shared) {
     setLogLevel(vars.logLevel)
@@ -137,10 +137,9 @@ async function bootUp(actor: Actor, link: Peer, spec: SpawnSpec): Promise<boolea
     const [transport = 'uds'] = actor.vars.enableTransports
     const wanted =
       spec.bindAddrs.length > 0 ? spec.bindAddrs.map(parseAddress) : [socketAddress(transport, actor.aid.name)]
-    for (const address of wanted) await server.bind(address)
+    for (const address of wanted) await server.bind(address, spec.bindAddrs.length === 0)
     actor.addresses = server.addresses
     if (actor.vars.registryAddrs.length > 0) {
-      const { registerEverywhere } = await import('./discovery.ts')
       await registerEverywhere(actor)
     }
     log('runtime', `${actor} serves at ${actor.addresses.map(formatAddress).join(', ')}`)

@@ -1,6 +1,5 @@
 /** Finding actors by name (R-501 to R-512, R-522 to R-524). */
 import { NoRuntime, TransportClosed, UsageError } from '../errors.ts'
-import { moveOnAfter, shield } from '../scope/index.ts'
 import { formatAddress, parseAddress, preferAddresses } from '../wire/address.ts'
 import { greetPeer } from '../wire/handshake.ts'
 import { dial } from '../wire/listener.ts'
@@ -106,7 +105,7 @@ async function askRegistrar(
 }
 
 /** Calls over the link when the parent is that registrar, else over a connection that is closed afterwards. */
-async function withPeer<T>(actor: Actor, address: string, use: (peer: Peer) => Promise<T>): Promise<T | null> {
+export async function withPeer<T>(actor: Actor, address: string, use: (peer: Peer) => Promise<T>): Promise<T | null> {
   const peer = await peerAt(actor, address)
   if (!peer) return null
   peer.users++
@@ -172,49 +171,4 @@ async function selfPortal<M>(actor: Actor): Promise<Portal<M>> {
   const portal = new Portal<never>(localPeer(actor))
   locals.set(actor, portal)
   return portal as unknown as Portal<M>
-}
-
-// ---- registration
-
-/** Tells every registrar where this actor is (R-501). Over the link nothing is waited for: it is read before anything later. */
-export async function registerEverywhere(actor: Actor): Promise<void> {
-  const addrs = actor.addresses.map(formatAddress)
-  const args = [actor.aid, addrs]
-  for (const registry of actor.vars.registryAddrs) {
-    if (actor.link && actor.parentAddrs.includes(registry)) {
-      actor.link.call('self', 'register', args).catch((error) => notRegistered(registry, error))
-      continue
-    }
-    try {
-      const done = await withPeer(actor, registry, async (peer) => {
-        await peer.call('self', 'register', args)
-        return true
-      })
-      if (!done) notRegistered(registry, 'it does not answer')
-    } catch (error) {
-      notRegistered(registry, error)
-    }
-  }
-}
-
-function notRegistered(registry: string, why: unknown): void {
-  log('warning', `not registered at ${registry}: ${why instanceof Error ? why.message : String(why)}`)
-}
-
-/** Takes the registration back, `unregister` each, never throwing (R-222). */
-export async function unregisterEverywhere(actor: Actor): Promise<void> {
-  const { unregister } = actor.vars.deadlines
-  await Promise.all(
-    actor.vars.registryAddrs.map(async (registry) => {
-      try {
-        await shield(unregister, `unregistering at ${registry}`, async () => {
-          await moveOnAfter(unregister, () =>
-            withPeer(actor, registry, (peer) => peer.call('self', 'unregister', [actor.aid.uuid])),
-          )
-        })
-      } catch (error) {
-        log('transport', `not unregistered at ${registry}: ${error instanceof Error ? error.message : String(error)}`)
-      }
-    }),
-  )
 }

@@ -2,6 +2,7 @@
 import { CancelledError } from '../errors.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
+import { unregisterEverywhere } from './registration.ts'
 
 /** Cancels what runs, and gives back what the actor has. Idempotent; never rejects. */
 export async function endActor(actor: Actor): Promise<void> {
@@ -15,7 +16,6 @@ export async function endActor(actor: Actor): Promise<void> {
 async function unregister(actor: Actor): Promise<void> {
   if (actor.registry) return
   try {
-    const { unregisterEverywhere } = await import('./discovery.ts')
     await unregisterEverywhere(actor)
   } catch (error) {
     log('warning', `taking back the registration failed: ${error instanceof Error ? error.message : String(error)}`)

@@ -21,6 +21,7 @@ import { DEADLINES, type Deadlines } from './deadlines.ts'
 import { electRegistrar } from './election.ts'
 import { endActor } from './end-actor.ts'
 import { type LogLevel, log, resolveLogLevel, setLogLevel, setLogName } from './log.ts'
+import { registerEverywhere } from './registration.ts'
 import { Registry } from './registry.ts'
 import { getRuntimeVars, type RuntimeVars, setRuntimeVars } from './runtime-vars.ts'
 import { Server } from './server.ts'
@@ -193,7 +194,6 @@ async function makeRoot(options: RootOptions, scope: ReturnType<typeof currentSc
     setProcessActor(actor)
     if (actor.registry) actor.registry.register(actor.aid, addrs)
     else {
-      const { registerEverywhere } = await import('./discovery.ts')
       await registerEverywhere(actor)
     }
     return actor

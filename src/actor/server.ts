@@ -31,9 +31,12 @@ export class Server {
     return this.#listeners.map(({ address }) => address)
   }
 
-  /** @throws the listener's error: a live address, a folder that is not ours */
-  async bind(address: Address): Promise<void> {
-    const listener = await listen(address, { onTransport: (transport) => void this.accept(transport) })
+  /**
+   * @param unique the address was made for this server
+   * @throws the listener's error: a live address, a folder that is not ours
+   */
+  async bind(address: Address, unique = false): Promise<void> {
+    const listener = await listen(address, { unique, onTransport: (transport) => void this.accept(transport) })
     if (this.#refusing) await listener.close(0)
     else this.#listeners.push(listener)
   }

@@ -1,14 +1,13 @@
 /** SIGUSR2 prints the tasks of an actor, then of those below it (R-734). SIGUSR1 would open Node's inspector (R-012). */
 import { appendFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { type TaskNode, taskTree } from '../scope/index.ts'
+import { runtimeDir } from '../wire/runtime-dir.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
 
 /** File to which an actor's process writes its trees. */
-export const treeFile = (pid = process.pid): string => join(tmpdir(), `harrow-tree-${pid}.log`)
+export const treeFile = (pid = process.pid): string => `${runtimeDir()}/harrow-tree-${pid}.log`
 
 /**
  * Listens for the tree signal, where it is switched on and this thread has signals.

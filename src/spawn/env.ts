@@ -1,3 +1,4 @@
+import { runtimeDir } from '../wire/runtime-dir.ts'
 import { childNodeOptions } from './exec-argv.ts'
 import type { SpawnMethod } from './methods.ts'
 
@@ -20,5 +21,6 @@ export function childEnv(labels: { tree: string; backend: SpawnMethod }): Record
     else env.NODE_OPTIONS = options
   }
   env.HARROW_TREE = labels.tree
+  env.HARROW_COMPILE_CACHE ??= `${runtimeDir()}/compile-cache`
   return env
 }

@@ -1,5 +1,4 @@
 /** What actors that are processes have in common at their start. */
-import { isNative, loadNative } from '../process/native.ts'
 import type { Aid } from '../wire/messages.ts'
 
 /** A parent that cannot be reached in this time is none. */
@@ -27,7 +26,8 @@ export function bootProcess(): { aid: Aid; parentAddr: string } {
 
 /** A loop that never ends sees no channel close: then the kernel ends the process with its parent. */
 function dieWithParent(): void {
-  setTimeout(() => {
+  setTimeout(async () => {
+    const { isNative, loadNative } = await import('../process/native.ts')
     const native = loadNative()
     if (isNative(native)) native.dieWithParent()
   }, GUARD_AFTER_MS).unref()

@@ -1,5 +1,4 @@
 /** Where an actor listens. */
-import { createHash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
@@ -35,16 +34,23 @@ export function socketAddress(kind: 'uds' | 'tcp', name: string): Address {
 
 /**
  * Path of a socket of this process, in the form that the sweep of stale sockets knows: `<name>.<pid>.<start>.sock`. A name that
- * is unsafe or too long becomes a hash (R-518). A thread's actors differ by four random digits.
+ * is unsafe or too long becomes a hash (R-518). Actors of one process differ by a number and some random letters.
  */
 export function socketPath(folder: string, name: string): string {
   const end = `.${process.pid}.${start()}.sock`
-  const unique = randomBytes(2).toString('hex')
-  const safe = /^[\w-]{1,40}$/.test(name)
-    ? name
-    : `actor-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`
+  const unique = `${(++made).toString(36)}${Math.random().toString(36).slice(2, 5)}`
+  const safe = /^[\w-]{1,40}$/.test(name) ? name : `actor-${hash(name)}`
   const path = join(folder, `${safe}-${unique}${end}`)
   return bytes(path) <= MOST_PATH_BYTES ? path : join(folder, `${unique}${end}`)
+}
+
+let made = 0
+
+/** FNV-1a: only to be short and the same for the same name. */
+function hash(text: string): string {
+  let value = 0x811c9dc5
+  for (const byte of Buffer.from(text)) value = Math.imul(value ^ byte, 0x01000193) >>> 0
+  return value.toString(16).padStart(8, '0')
 }
 
 let known: number | undefined

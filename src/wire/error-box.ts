@@ -66,6 +66,10 @@ const cut = (text: unknown): string => {
   return string.length > MOST_TEXT ? `${string.slice(0, MOST_TEXT)}… (${string.length} characters)` : string
 }
 
+/** An error of this realm or of another (`vm`). */
+export const isError = (value: unknown): value is Error =>
+  value instanceof Error || Object.prototype.toString.call(value) === '[object Error]'
+
 /** Class name of an error, by its constructor where that says more than `name`. */
 export function typeName(error: Error): string {
   const own = error.constructor?.name
@@ -98,8 +102,8 @@ export function boxError(error: Error, depth = 0): ErrorBox {
     box.cause = boxAny(error.cause, depth + 1)
   })
   attempt(() => {
-    if (error instanceof AggregateError && depth <= 4) {
-      box.members = error.errors.slice(0, MOST_MEMBERS).map((one) => boxAny(one, depth + 1))
+    if (Array.isArray((error as { errors?: unknown }).errors) && depth <= 4) {
+      box.members = (error as AggregateError).errors.slice(0, MOST_MEMBERS).map((one) => boxAny(one, depth + 1))
     }
   })
   return box
@@ -107,7 +111,7 @@ export function boxError(error: Error, depth = 0): ErrorBox {
 
 /** A thrown value that may be anything. */
 export function boxAny(value: unknown, depth = 0): unknown {
-  if (value instanceof Error) return { error: boxError(value, depth) }
+  if (isError(value)) return { error: boxError(value, depth) }
   return canTravel(value) ? { value } : { value: String(value) }
 }
 

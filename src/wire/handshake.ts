@@ -1,7 +1,5 @@
 /** Who is there: hello for hello, on every transport the same (R-006); over TCP with a proof of the key on both sides. */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { MessagingError, TimeoutError, TransportClosed } from '../errors.ts'
-import { authKey } from './auth-key.ts'
 import { Channel } from './channel.ts'
 import { type Aid, type Hello, type Message, Msg, PROTOCOL, type Role } from './messages.ts'
 import type { Transport } from './transport.ts'
@@ -24,6 +22,8 @@ export interface Greeted {
 }
 
 const NONCE_BYTES = 32
+/** Loaded for transports that need a proof only: it costs the start of an actor 5 ms. */
+const crypto = (): typeof import('node:crypto') => process.getBuiltinModule('node:crypto')
 
 /**
  * The dialler's side.
@@ -33,12 +33,12 @@ const NONCE_BYTES = 32
 export function greetPeer(transport: Transport, options: GreetOptions & { role: Role }): Promise<Greeted> {
   return within(transport, options.limitMs, async () => {
     const { self, role, registrar } = options
-    const nonce = transport.trusted ? null : randomBytes(NONCE_BYTES)
+    const nonce = transport.trusted ? null : crypto().randomBytes(NONCE_BYTES)
     const channel = new Channel(transport)
     channel.send([Msg.hello, PROTOCOL, self, role, registrar, nonce, null])
     const hello = checkHello(await channel.next(), transport)
     if (nonce) {
-      const key = options.key ?? authKey()
+      const key = options.key ?? (await userKey())
       checkProof(hello[6], key, nonce, 'acceptor', transport)
       channel.send([Msg.proof, sign(key, hello[5], 'dialler')])
     }
@@ -53,8 +53,8 @@ export function acceptPeer(transport: Transport, options: GreetOptions): Promise
     const channel = new Channel(transport)
     const hello = checkHello(await channel.next(), transport)
     const trusted = transport.trusted
-    const key = trusted ? undefined : (options.key ?? authKey())
-    const nonce = trusted ? null : randomBytes(NONCE_BYTES)
+    const key = trusted ? undefined : (options.key ?? (await userKey()))
+    const nonce = trusted ? null : crypto().randomBytes(NONCE_BYTES)
     const proof = key ? sign(key, hello[5], 'acceptor') : null
     channel.send([Msg.hello, PROTOCOL, self, 'peer', registrar, nonce, proof])
     if (key && nonce) {
@@ -82,7 +82,7 @@ function checkHello(message: Message, { peer }: Transport): Hello {
 function sign(key: Uint8Array, nonce: Uint8Array | null, side: string): Uint8Array {
   if (!nonce || nonce.length < NONCE_BYTES)
     throw new MessagingError('the peer asks for no proof: it must not be trusted')
-  return createHmac('sha256', key).update(side).update(nonce).digest()
+  return crypto().createHmac('sha256', key).update(side).update(nonce).digest()
 }
 
 function checkProof(
@@ -93,8 +93,13 @@ function checkProof(
   { peer }: Transport,
 ): void {
   const expected = sign(key, nonce, side)
-  if (proof && proof.length === expected.length && timingSafeEqual(proof, expected)) return
+  if (proof && proof.length === expected.length && crypto().timingSafeEqual(proof, expected)) return
   throw new MessagingError(`${peer} could not prove that it has the key of this user`)
+}
+
+async function userKey(): Promise<Uint8Array> {
+  const { authKey } = await import('./auth-key.ts')
+  return authKey()
 }
 
 /** Garbage and silence cost only this connection (R-146). */

@@ -1,5 +1,4 @@
 /** Listening and dialling, on Unix sockets and TCP. */
-import { randomBytes } from 'node:crypto'
 import { chmodSync, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -18,11 +17,12 @@ export interface Listener {
 
 /**
  * @param options.onTransport called for each connection
+ * @param options.unique nobody else can have chosen this address: it is bound without further ado
  * @throws RuntimeFailure when somebody listens there (its cause is the system's error), or for what else the system says
  */
 export async function listen(
   address: Address,
-  options: { onTransport(transport: Transport): void },
+  options: { onTransport(transport: Transport): void; unique?: boolean },
 ): Promise<Listener> {
   const server = createServer({ allowHalfOpen: false }, (socket) => {
     options.onTransport(transportOf(socket, address.kind))
@@ -31,6 +31,10 @@ export async function listen(
     await bind(server, { host: address.host, port: address.port }, address)
     const { port } = server.address() as { port: number }
     return listenerOf(server, { ...address, port })
+  }
+  if (options.unique) {
+    await bind(server, { path: address.path }, address)
+    return listenerOf(server, address)
   }
   const stat = await bindFile(server, address.path)
   return listenerOf(server, address, () => removeSame(address.path, stat))
@@ -78,7 +82,7 @@ function bind(
  * gets it (R-515). A file whose binder is dead is taken away before, under a lock (R-520).
  */
 async function bindFile(server: Server, path: string): Promise<Stats> {
-  const own = join(dirname(path), `.${randomBytes(4).toString('hex')}.b`)
+  const own = join(dirname(path), `.${suffix()}.b`)
   await bind(server, { path: own }, { kind: 'uds', path: own })
   try {
     chmodSync(own, 0o600)
@@ -100,6 +104,8 @@ async function bindFile(server: Server, path: string): Promise<Stats> {
   }
 }
 
+const suffix = (): string => Math.random().toString(36).slice(2, 10)
+
 function taken(path: string, cause: unknown): RuntimeFailure {
   const code = (cause as NodeJS.ErrnoException).code
   if (code !== 'EEXIST')
@@ -116,7 +122,7 @@ async function removeStale(path: string): Promise<boolean> {
   if (!before.isSocket() || (process.getuid !== undefined && before.uid !== process.getuid())) return false
   if (!(await refuses(path))) return false
   // Renaming is atomic: of several that found it stale, one moves it away, and sees whether it was the same.
-  const away = `${path}.${randomBytes(4).toString('hex')}.old`
+  const away = `${path}.${suffix()}.old`
   try {
     renameSync(path, away)
   } catch (error) {

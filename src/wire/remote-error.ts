@@ -8,7 +8,7 @@ import {
   StreamOverrun,
   type Uid,
 } from '../errors.ts'
-import { boxAny, boxError, errorClass, typeName, unboxAny } from './error-box.ts'
+import { boxAny, boxError, errorClass, isError, typeName, unboxAny } from './error-box.ts'
 
 /** An error on the wire. */
 export interface WireError {
@@ -59,7 +59,7 @@ export function packError(error: unknown, self: Uid): WireError {
       source: boxAny(error.unwrap()),
     }
   }
-  const known = error instanceof Error
+  const known = isError(error)
   const type = known ? typeName(error) : 'Error'
   return {
     srcUid: self,

@@ -1,5 +1,4 @@
 import { lstatSync, mkdirSync } from 'node:fs'
-import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { RuntimeFailure } from '../errors.ts'
 
@@ -25,7 +24,13 @@ function place(): string {
   const { HARROW_RUNTIME_DIR: own, XDG_RUNTIME_DIR: xdg } = process.env
   if (own) return own
   if (xdg) return join(xdg, 'harrow')
-  return join(tmpdir(), `harrow-${process.getuid?.() ?? userInfo().username}`)
+  return join(tempFolder(), `harrow-${process.getuid?.() ?? 'user'}`)
+}
+
+/** What `os.tmpdir()` says, without loading it. */
+function tempFolder(): string {
+  const { TMPDIR, TMP, TEMP } = process.env
+  return (TMPDIR || TMP || TEMP || (process.platform === 'win32' ? 'C:\\Temp' : '/tmp')).replace(/(.)[\\/]$/, '$1')
 }
 
 /** @throws RuntimeFailure unless it is a folder that only this user can enter */

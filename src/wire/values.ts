@@ -3,7 +3,7 @@
  * buffers and registered classes are replaced by {@link Tagged} boxes. Plain values come back as they are, without a copy.
  */
 import { MsgTypeError } from '../errors.ts'
-import { boxError, unboxError } from './error-box.ts'
+import { boxError, isError, unboxError } from './error-box.ts'
 
 /** Kinds of boxes. */
 export const Tag = { blob: 0, error: 1, custom: 2, url: 3, minusZero: 4 } as const
@@ -95,7 +95,7 @@ function prepareObject(value: object, blobs: Blobs, depth: number): unknown {
   if (value instanceof ArrayBuffer) return prepareView(new Uint8Array(value), blobs, 'ArrayBuffer')
   const type = typesByClass.get((value as { constructor?: unknown }).constructor)
   if (type) return new Tagged(Tag.custom, [type.name, prepare(type.encode(value), blobs, depth + 1)])
-  if (value instanceof Error) return new Tagged(Tag.error, prepare(boxError(value), blobs, depth + 1))
+  if (isError(value)) return new Tagged(Tag.error, prepare(boxError(value), blobs, depth + 1))
   if (value instanceof URL) return new Tagged(Tag.url, value.href)
   // An object of another realm (vm, jsdom) is as plain as ours.
   if (

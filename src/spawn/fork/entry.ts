@@ -1,15 +1,11 @@
-/** First module of a `fork` actor; its parent's side is {@link file://./parent.ts}. */
-import { childMain } from '../../actor/child-main.ts'
-import { NodeIpcTransport } from '../../wire/transports/node-ipc.ts'
-import { bootProcess } from '../process-entry.ts'
+/**
+ * First module of a `fork` actor; its parent's side is {@link file://./parent.ts}. Everything else is loaded through Node's
+ * compile cache, which has to be switched on before.
+ */
+import { enableCompileCache } from 'node:module'
+import { compileCacheFolder } from '../compile-cache.ts'
 
-const { aid } = bootProcess()
+const folder = compileCacheFolder()
+if (folder) enableCompileCache(folder)
 
-await childMain({
-  aid,
-  method: 'fork',
-  ownProcess: true,
-  connect: async () => new NodeIpcTransport(process as never, 'the parent'),
-  importModule: (url) => import(url),
-  exit: (code) => process.exit(code),
-})
+await import('./main.ts')

@@ -25,7 +25,7 @@ export const backend: Backend = {
     let started: ChildProcess | undefined
     const handle = new ProcessHandle('fork', request, (stdout, stderr) => {
       started = fork(
-        entryPath(import.meta.url),
+        entryPath('fork'),
         [`--harrow-actor=${aid.name}@${aid.uuid}`, ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : [])],
         {
           detached: true,

@@ -1,16 +1,11 @@
-/** First module of a `spawn` actor; its parent's side is {@link file://./parent.ts}. */
-import { childMain } from '../../actor/child-main.ts'
-import { parseAddress } from '../../wire/address.ts'
-import { dial } from '../../wire/listener.ts'
-import { bootProcess, DIAL_MS } from '../process-entry.ts'
+/**
+ * First module of a `spawn` actor; its parent's side is {@link file://./parent.ts}. Everything else is loaded through Node's
+ * compile cache, which has to be switched on before.
+ */
+import { enableCompileCache } from 'node:module'
+import { compileCacheFolder } from '../compile-cache.ts'
 
-const { aid, parentAddr } = bootProcess()
+const folder = compileCacheFolder()
+if (folder) enableCompileCache(folder)
 
-await childMain({
-  aid,
-  method: 'spawn',
-  ownProcess: true,
-  connect: () => dial(parseAddress(parentAddr), { limitMs: DIAL_MS }),
-  importModule: (url) => import(url),
-  exit: (code) => process.exit(code),
-})
+await import('./main.ts')

@@ -24,7 +24,7 @@ export const backend: Backend = {
         program,
         [
           ...execArgv,
-          entryPath(import.meta.url),
+          entryPath('spawn'),
           `--harrow-actor=${aid.name}@${aid.uuid}`,
           `--harrow-parent=${parentAddr}`,
           ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : []),

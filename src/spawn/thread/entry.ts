@@ -1,20 +1,11 @@
-/** First module of a `thread` actor; its parent's side is {@link file://./parent.ts}. */
-import { workerData } from 'node:worker_threads'
-import { childMain } from '../../actor/child-main.ts'
-import { PortTransport } from '../../wire/transports/port.ts'
-import type { ThreadStart } from './parent.ts'
+/**
+ * First module of a `thread` actor; its parent's side is {@link file://./parent.ts}. Everything else is loaded through Node's
+ * compile cache, which has to be switched on before.
+ */
+import { enableCompileCache } from 'node:module'
+import { compileCacheFolder } from '../compile-cache.ts'
 
-const { name, uuid, port, heartbeat } = workerData as ThreadStart
-const BEAT_MS = 250
+const folder = compileCacheFolder()
+if (folder) enableCompileCache(folder)
 
-const beats = new Int32Array(heartbeat)
-setInterval(() => Atomics.add(beats, 0, 1), BEAT_MS).unref()
-
-await childMain({
-  aid: { name, uuid },
-  method: 'thread',
-  ownProcess: false,
-  connect: async () => new PortTransport(port, 'the parent'),
-  importModule: (url) => import(url),
-  exit: (code) => process.exit(code),
-})
+await import('./main.ts')

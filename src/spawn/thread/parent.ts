@@ -63,7 +63,7 @@ class ThreadHandle implements ActorHandle {
     this.#heartbeat = new Int32Array(heartbeat)
     this.link = new PortTransport(port1, `actor ${aid.name}`)
     try {
-      this.#worker = new Worker(entryPath(import.meta.url), {
+      this.#worker = new Worker(entryPath('thread'), {
         name: `harrow[${aid.name}]`,
         workerData: { name: aid.name, uuid: aid.uuid, port: port2, heartbeat } satisfies ThreadStart,
         transferList: [port2],

@@ -224,7 +224,8 @@ class Loader {
   }
 }
 
-const HERE = new URL('../../', import.meta.url).href
+/** Folder of the runtime: above this file in a checkout, that of the bundle in the package. */
+const HERE = new URL(import.meta.url.endsWith('.ts') ? '../../' : './', import.meta.url).href
 
 /** A file of the runtime's own source or build. */
 function isRuntime(url: string): boolean {
