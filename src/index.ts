@@ -1,21 +1,52 @@
-/** `harrow`: errors and the dump format. The runtime joins here. */
+/** `harrow`: the actor runtime, its errors, and the dump format. */
 
 export * from './actor/index.ts'
 export { renderDump } from './dump/render.ts'
 export type { DumpRecord } from './dump/schema.ts'
 export { DUMP_FORMAT, parseDumpRecord } from './dump/schema.ts'
 export {
+  ActorCancelled,
+  type ActorEnd,
+  ActorFailure,
+  ActorGroupError,
+  ActorTooSlowError,
+  BackendUnavailableError,
+  type CancelDetails,
+  CancelledError,
+  type CancelSource,
   type Confidence,
+  type ContextCancelDetails,
+  ContextCancelled,
+  DeadlineExceeded,
+  EndOfStream,
+  type ErrorClass,
   HangError,
   type HangErrorDetails,
   HarrowError,
   type HarrowErrorCode,
   InternalError,
+  Interrupted,
+  isCancelled,
   isHarrowError,
+  isMultiCancelled,
   LeakError,
+  MessagingError,
+  ModuleNotExposed,
+  MsgTypeError,
+  NoResult,
+  NoRuntime,
+  NotImplementedSpawnMethodError,
   OrphanError,
   ProbeError,
+  RemoteActorError,
+  type RemoteErrorDetails,
+  RuntimeFailure,
   type Site,
+  StreamOverrun,
+  TaskGroupError,
+  TimeoutError,
+  TransportClosed,
+  type Uid,
   UsageError,
 } from './errors.ts'
 export type { LiveHandle } from './inspect/facts.ts'
@@ -29,3 +60,8 @@ export {
   trackResourceDeltas,
 } from './inspect/resources/track.ts'
 export * from './scope/index.ts'
+export { DEFAULT_SPAWN_METHOD, SPAWN_METHODS, type SpawnMethod } from './spawn/methods.ts'
+export { setSpawnMethod } from './spawn/registry.ts'
+export { registerErrorTypes } from './wire/error-box.ts'
+export type { Aid } from './wire/messages.ts'
+export { registerValueType, type ValueType } from './wire/values.ts'

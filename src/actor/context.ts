@@ -334,6 +334,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
 
   /** Is this the error of the far side, as it came or as the cancellation that it led to? @internal */
   isRemote(error: unknown): boolean {
+    if (this.remoteError === undefined) return false
     if (error === this.remoteError) return true
     return isCancelled(error) && this.scope?.reason !== undefined && this.scope.reason.cause === this.remoteError
   }

@@ -16,7 +16,7 @@ export { type Calls, type ContextEndpoint, type Contexts, context, type Generato
 export type { LifetimeStack } from './lifetime.ts'
 export { LOG_LEVELS, type LogLevel } from './log.ts'
 export {
-  type ActorNursery,
+  ActorNursery,
   type ActorOptions,
   type NurseryOptions,
   openNursery,
