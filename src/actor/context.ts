@@ -86,6 +86,8 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   bind(scope: Scope): void {
     this.scope = scope
     contexts.set(scope, this as never)
+    // It may have failed while nobody was there to be interrupted.
+    if (this.side === 'parent' && this.remoteError !== undefined) this.#cancelScope(this.remoteError)
   }
 
   /** Remote error if there is one, else the local one (R-266). */
@@ -258,7 +260,10 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
     const waiting = this.#waiters.size > 0 || this.mailbox.waiting
     this.mailbox.fail(error)
     this.#notify()
-    if (waiting || this.cancelAcked) return
+    if (!waiting && !this.cancelAcked) this.#cancelScope(error)
+  }
+
+  #cancelScope(error: unknown): void {
     this.scope?.cancel(
       new CancelledError(`the far side of ${this.label} failed`, {
         source: 'context',

@@ -263,6 +263,7 @@ export class ActorNursery {
       bodyFailed = true
       bodyError = error
     }
+    if (bodyError instanceof TransportClosed) await this.#letDie()
     await this.#close()
     const error = this.#outcome(bodyFailed, bodyError)
     if (error) throw error.error
@@ -276,6 +277,18 @@ export class ActorNursery {
     }
     // Results that came with the last child are looked at in the same way.
     await this.#supervisors.idle?.()
+  }
+
+  /** A channel that broke under the body is mostly an actor that dies: how it does says more than the channel. */
+  async #letDie(): Promise<void> {
+    const limitMs = this.actor.vars.deadlines.linkDrain
+    const dying = [...this.children.values()].filter((child) => !child.stopCalled && child.peer?.connected === false)
+    await Promise.all(dying.map((child) => child.handle?.wait(AbortSignal.timeout(limitMs)).catch(() => {})))
+    // Those that supervise them look first.
+    const looked = performance.now() + limitMs
+    while (dying.some((child) => child.exit === undefined && child.handle?.poll()) && performance.now() < looked) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
   }
 
   /** No child outlives its nursery, whichever way it is left. */

@@ -65,6 +65,8 @@ export class Peer {
   #requestNumber = 0
   readonly #closed = Promise.withResolvers<void>()
   #isClosed = false
+  /** It is on its way to its end: nobody is to begin anything on it. */
+  #closing = false
 
   /**
    * @param dialled we made the connection: our numbers are odd then
@@ -83,7 +85,7 @@ export class Peer {
   }
 
   get connected(): boolean {
-    return !this.#isClosed && this.channel.closed === undefined
+    return !this.#closing && !this.#isClosed && this.channel.closed === undefined
   }
 
   /** Settles when the channel is closed and everything that waited on it has been told. */
@@ -348,6 +350,7 @@ export class Peer {
 
   /** Closes in order, or by force after `limitMs`. */
   async close(limitMs: number): Promise<void> {
+    this.#closing = true
     await this.channel.close(limitMs)
     this.end(this.channel.closed ?? new TransportClosed('closed', { by: 'local' }))
   }

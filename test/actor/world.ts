@@ -4,18 +4,23 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Actor, openRoot, type RootOptions } from '../../src/actor/index.ts'
 import { identify, isRunning, type ProcessIdentity } from '../../src/process/identity.ts'
+import { failAfter } from '../../src/scope/index.ts'
 import type { SpawnMethod } from '../../src/spawn/methods.ts'
 
 const env = process.env.HARROW_BACKEND as SpawnMethod | undefined
 
 /** Backends of this run: all that need no flag, or the one that `HARROW_BACKEND` names. */
 export const BACKENDS: readonly SpawnMethod[] = env ? [env] : ['spawn', 'fork', 'thread']
-export const PROCESS_BACKENDS = BACKENDS.filter((backend) => backend === 'spawn' || backend === 'fork')
+export const PROCESS_BACKENDS: readonly SpawnMethod[] = BACKENDS.filter(
+  (backend) => backend === 'spawn' || backend === 'fork',
+)
 
 export const moduleOf = (name: string): URL => new URL(`../fixtures/actors/${name}.ts`, import.meta.url)
 export const TALLY = moduleOf('tally')
 export const RUDE = moduleOf('rude')
 export const NEST = moduleOf('nest')
+
+const LIMIT_MS = 20_000
 
 /** Opens a root with a registry of its own, in a runtime folder of its own. */
 export async function tree<T>(
@@ -27,9 +32,15 @@ export async function tree<T>(
   process.env.HARROW_BACKEND = ''
   try {
     return await inFolder((folder) =>
-      openRoot(
-        { spawnMethod: backend, registryAddrs: [`unix:${folder}/r.sock`], logLevel: 'critical', ...options },
-        body,
+      // Below vitest's own limit, so that a test that hangs does not leave its root to the next one (R-716).
+      failAfter(
+        LIMIT_MS,
+        () =>
+          openRoot(
+            { spawnMethod: backend, registryAddrs: [`unix:${folder}/r.sock`], logLevel: 'critical', ...options },
+            body,
+          ),
+        { what: 'the test' },
       ),
     )
   } finally {
