@@ -168,8 +168,14 @@ export class ActorNursery {
   #remove(child: Child): void {
     this.children.delete(child.aid.uuid)
     this.actor.registry?.unregister(child.aid.uuid)
-    this.#wake.resolve()
+    this.#changed()
+  }
+
+  /** Wakes whoever waits for the set of children to change, or for a failure; each change has a promise of its own. */
+  #changed(): void {
+    const wake = this.#wake
     this.#wake = Promise.withResolvers()
+    wake.resolve()
   }
 
   async #supervise(child: Child): Promise<void> {
@@ -221,7 +227,7 @@ export class ActorNursery {
       new CancelledError(`nursery ${this.name}: ${name}`, { source: 'sibling', by: key, cause: error }),
     )
     this.#gate.resolve()
-    this.#wake.resolve()
+    this.#changed()
   }
 
   /**

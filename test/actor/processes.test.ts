@@ -1,0 +1,320 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { treeFile } from '../../src/actor/tree-signal.ts'
+import { openNursery } from '../../src/index.ts'
+import type { ProcessIdentity } from '../../src/process/identity.ts'
+import { threadsOf } from '../../src/process/procfs.ts'
+import type * as Rude from '../fixtures/actors/rude.ts'
+import type * as Tally from '../fixtures/actors/tally.ts'
+import { BACKENDS, eventually, gone, inFolder, known, PROCESS_BACKENDS, RUDE, TALLY, tree } from './world.ts'
+
+const program = (name: string): string => new URL(`../fixtures/actors/programs/${name}.ts`, import.meta.url).pathname
+
+/** A program of the fixtures that runs a tree of its own. */
+class Program {
+  readonly child: ChildProcess
+  out = ''
+  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+
+  constructor(name: string, args: string[], env: Record<string, string> = {}) {
+    const { HARROW_BACKEND: _, ...rest } = process.env
+    this.child = spawn(process.execPath, [program(name), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...rest, ...env },
+    })
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.out += text
+      })
+    }
+    this.exit = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve({ code, signal })))
+  }
+
+  /** Waits for a line `NAME=value`, and gives the value. */
+  async mark(name: string): Promise<string> {
+    const found = (): string | undefined => new RegExp(`^${name}=(.*)$`, 'm').exec(this.out)?.[1]
+    await eventually(`${name} in ${this.out}`, found)
+    return found() as string
+  }
+}
+
+async function withProgram<T>(
+  name: string,
+  args: string[],
+  body: (program: Program, folder: string) => Promise<T>,
+  env: Record<string, string> = {},
+): Promise<T> {
+  return await inFolder(async (folder) => {
+    const program = new Program(name, [`unix:${folder}/r.sock`, ...args], env)
+    try {
+      return await body(program, folder)
+    } finally {
+      if (program.child.exitCode === null && program.child.signalCode === null) program.child.kill('SIGKILL')
+      await program.exit
+    }
+  })
+}
+
+describe.each(BACKENDS)('a program with actors of %s', (backend) => {
+  test('R-113 R-250 R-801 that gets SIGINT ends with 130, and leaves nothing', async () => {
+    await withProgram('idle-tree', [backend], async (program) => {
+      const pid = Number(await program.mark('CHILD_PID'))
+      const child = pid === program.child.pid ? undefined : known(pid)
+      program.child.kill('SIGINT')
+      expect(await program.exit).toEqual({ code: 130, signal: null })
+      expect(program.out).toContain('Interrupted')
+      if (child) await eventually('the actor is gone', () => gone(child))
+    })
+  })
+
+  test('R-113 ends with 0 when all is well and with 1 on an error', async () => {
+    await withProgram('one-call', [backend, 'well'], async (program) => {
+      expect(await program.exit).toEqual({ code: 0, signal: null })
+      expect(await program.mark('RESULT')).toBe('3')
+    })
+    await withProgram('one-call', [backend, 'wrong'], async (program) => {
+      expect(await program.exit).toEqual({ code: 1, signal: null })
+      expect(program.out).toContain('of the body')
+    })
+  })
+
+  test('R-831 that awaits an idle actor does not end before it', async () => {
+    await withProgram('idle-tree', [backend], async (program) => {
+      await program.mark('CHILD_PID')
+      expect(program.child.exitCode).toBe(null)
+    })
+  })
+})
+
+describe.each(PROCESS_BACKENDS)('an actor of %s whose parent is killed', (backend) => {
+  async function orphan(program: Program): Promise<ProcessIdentity> {
+    const child = known(Number(await program.mark('CHILD_PID')))
+    program.child.kill('SIGKILL')
+    await program.exit
+    return child
+  }
+
+  test('R-256 ends by itself', async () => {
+    await withProgram('idle-tree', [backend], async (program) => {
+      const child = await orphan(program)
+      await eventually('the orphan is gone', () => gone(child))
+    })
+  })
+
+  test('R-256 R-257 R-253 R-252 stays where it is told to, and ends by SIGINT', async () => {
+    await withProgram('idle-tree', [backend, 'stay'], async (program) => {
+      const child = await orphan(program)
+      // It has seen the end of its parent, and says so in its log.
+      const log = await program.mark('LOG')
+      await eventually('it stays', () => existsSync(log) && readFileSync(log, 'utf8').includes('it stays'))
+      expect(gone(child)).toBe(false)
+      process.kill(child.pid, 'SIGINT')
+      await eventually('the orphan is gone', () => gone(child))
+    })
+  })
+
+  test('R-256 ends even when it spins', async () => {
+    await withProgram('idle-tree', [backend, 'spin'], async (program) => {
+      const child = await orphan(program)
+      await eventually('the orphan is gone', () => gone(child))
+    })
+  })
+})
+
+describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
+  test('R-620 R-622 R-133 R-641 R-643 has its labels, its session, and none of our flags', async () => {
+    await tree(backend, async (root) => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const { argv, execArgv, env, pid, title } = await portal.call('facts')
+        expect(argv.some((word) => word === `--harrow-actor=rude@${portal.aid.uuid}`)).toBe(true)
+        expect(execArgv.filter((flag) => /inspect|--test/.test(flag))).toEqual([])
+        expect(env.HARROW_TREE).toBe(root.aid.uuid)
+        expect(env.VITEST_WORKER_ID).toBe(undefined)
+        expect(title).toBe(`harrow[rude@${pid}]`)
+        // Field 6 of proc_pid_stat(5): the session.
+        const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+          .replace(/^.*\) /, '')
+          .split(' ')
+        expect(Number(fields[3])).toBe(pid)
+        expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain(`HARROW_TREE=${root.aid.uuid}`)
+        await portal.cancelActor()
+      })
+    })
+  })
+
+  test('R-650 R-812 R-651 writes to a file of its own, and its last line is there', async () => {
+    await tree(backend, async (root) => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('loud', { module: RUDE })
+        expect(await portal.call('printLines', 4096, 4096)).toBe('printed')
+        const [name = ''] = readdirSync(root.vars.logDir as string).filter((file) => file.startsWith('loud.'))
+        const path = `${root.vars.logDir}/${name}`
+        await eventually('all of it is there', () => readFileSync(path, 'latin1').endsWith('the last line\n'))
+        expect(statSync(path).mode & 0o777).toBe(0o600)
+        expect(statSync(path).size).toBeGreaterThan(16 << 20)
+        await portal.cancelActor()
+      })
+    })
+  })
+
+  test('R-650 with pipes it is drained line by line', async () => {
+    await tree(backend, async () => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('loud', { module: RUDE, output: 'pipe' })
+        expect(await portal.call('printLines', 2000, 1000)).toBe('printed')
+        await portal.cancelActor()
+      })
+    })
+  })
+
+  test('R-651 R-652 holds no descriptor of ours', async () => {
+    await tree(backend, async () => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const { pid } = await portal.call('facts')
+        const inodes = (of: number | string): string[] =>
+          readdirSync(`/proc/${of}/fd`).flatMap((fd) => {
+            try {
+              const target = readFileSync(`/proc/${of}/fdinfo/${fd}`, 'latin1')
+              return /^ino:\t(\d+)$/m.exec(target)?.[1] ?? []
+            } catch {
+              return []
+            }
+          })
+        const listening = (of: number | string): Set<string> => {
+          const all = new Set(inodes(of))
+          const unix = readFileSync('/proc/net/unix', 'latin1')
+          // The flag of a listening socket, `include/linux/net.h`: __SO_ACCEPTCON.
+          return new Set([...all].filter((inode) => new RegExp(`00010000 .* ${inode} `).test(unix)))
+        }
+        const [ours, theirs] = [listening('self'), listening(pid)]
+        expect(ours.size).toBeGreaterThan(0)
+        expect([...theirs].filter((inode) => ours.has(inode))).toEqual([])
+        await portal.cancelActor()
+      })
+    })
+  })
+
+  test('R-663 R-209 a killed actor leaves no socket file', async () => {
+    await tree(backend, async (root) => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const { pid } = await portal.call('facts')
+        const [address = ''] = (await eventuallyRegistered(root, portal.aid.uuid)) ?? []
+        const path = address.replace(/^unix:/, '')
+        expect(existsSync(path)).toBe(true)
+        expect(path).toContain(`.${pid}.`)
+        await an.cancel({ hardKill: true })
+        await eventually('the file is gone', () => !existsSync(path))
+      })
+    })
+  })
+
+  test('R-734 R-012 prints its tasks on SIGUSR2', async () => {
+    await tree(
+      backend,
+      async (root) => {
+        await openNursery(async (an) => {
+          const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
+          const call = portal.call('napping', 60_000).catch(() => {})
+          const { pid } = await portal.call('whoAmI')
+          process.kill(process.pid, 'SIGUSR2')
+          await eventually('both have printed', () => [process.pid, pid].every((one) => existsSync(treeFile(one))))
+          await eventually('the task is named', () => readFileSync(treeFile(pid), 'utf8').includes('"napping"'))
+          expect(readFileSync(treeFile(pid), 'utf8')).toMatch(/"napping" parked waits .* for timer/)
+          expect(readFileSync(treeFile(), 'utf8')).toContain(`actor tally (${backend}`)
+          void root
+          await an.cancel()
+          await call
+        })
+      },
+      { treeSignal: 'SIGUSR2' },
+    )
+  })
+})
+
+async function eventuallyRegistered(
+  root: { registry?: { get(uuid: string): { addrs: string[] } | undefined } | undefined },
+  uuid: string,
+): Promise<string[] | undefined> {
+  await eventually('it is registered', () => root.registry?.get(uuid))
+  return root.registry?.get(uuid)?.addrs
+}
+
+describe.runIf(BACKENDS.includes('thread'))('threads', () => {
+  test('R-624 one that runs out of memory is a dead actor, not a dead process', async () => {
+    await tree('thread', async () => {
+      await expect(
+        openNursery(async (an) => {
+          const portal = await an.startActor<typeof Tally>('hungry', {
+            module: TALLY,
+            spawnOpts: { resourceLimits: { maxOldGenerationSizeMb: 24 } },
+          })
+          await portal.call('eatMemory')
+        }),
+      ).rejects.toMatchObject({ name: 'ActorFailure', cause: { code: 'ERR_WORKER_OUT_OF_MEMORY' } })
+    })
+  })
+
+  test('R-625 R-653 R-810 many one after the other leave no thread', async () => {
+    await tree('thread', async () => {
+      const ids = new Set<number | undefined>()
+      await openNursery(async (an) => {
+        const once = async (): Promise<void> => {
+          const portal = await an.startActor<typeof Tally>('one', { module: TALLY })
+          expect(await portal.call('echo', 1)).toBe(1)
+          ids.add([...an.children.values()].find((child) => child.aid.uuid === portal.aid.uuid)?.handle?.threadId)
+          await portal.cancelActor()
+          await eventually('it is reaped', () => an.size === 0)
+        }
+        await once()
+        const before = threadsOf(process.pid).length
+        for (let i = 0; i < 40; i++) await once()
+        expect(ids.size).toBe(41)
+        await eventually('as many threads as before', () => threadsOf(process.pid).length <= before)
+      })
+    })
+  }, 60_000)
+
+  test('R-223 R-627 R-811 R-806 one in a system call is abandoned, and its channel broken', async () => {
+    await tree(
+      'thread',
+      async () => {
+        await openNursery(async (an) => {
+          const portal = await an.startActor<typeof Rude>('stuck', { module: RUDE })
+          await portal.call('facts')
+          const call = portal.call('runProgram', 3).then(
+            () => 'ran',
+            (error: { code: string }) => error.code,
+          )
+          await an.cancel()
+          expect(await call).toBe('HARROW_CLOSED')
+          expect(an.size).toBe(0)
+        })
+      },
+      { deadlines: { threadAbandon: 300 } },
+    )
+    const { abandonedThreads } = await import('../../src/spawn/thread/abandoned.ts')
+    // The call ends in the end, and the thread with it.
+    await eventually('the thread has ended', () => abandonedThreads() === 0)
+  })
+
+  test('R-224 a program that holds an abandoned thread ends all the same', async () => {
+    await withProgram('abandoned-thread', [], async (program) => {
+      await program.mark('ROOT_CLOSED')
+      const { signal } = await program.exit
+      expect(signal).toBe('SIGKILL')
+      expect(program.out).toMatch(/1 thread\(s\) sit in a system call; .* instead of exit code 0/)
+    })
+  })
+
+  test('R-628 R-801 SIGINT is the root’s also beside a spinning actor', async () => {
+    await withProgram('idle-tree', ['thread', 'spin'], async (program) => {
+      await program.mark('CHILD_PID')
+      program.child.kill('SIGINT')
+      expect(await program.exit).toEqual({ code: 130, signal: null })
+    })
+  })
+})
