@@ -90,7 +90,11 @@ export class Ladder {
   async #abandon(handle: ActorHandle, rung: (what: string) => void): Promise<void> {
     rung('terminate()')
     handle.terminate()
-    if (await this.#within(handle, this.#child.actor.vars.deadlines.threadAbandon)) return
+    const { threadAbandon, linkDrain } = this.#child.actor.vars.deadlines
+    if (await this.#within(handle, threadAbandon)) return
+    // A thread that waits for a program in a system call comes back when that program has ended.
+    await this.endOrphans()
+    if (await this.#within(handle, linkDrain)) return
     log('critical', `${this.#child} cannot be ended and is abandoned: ${handle.describe()}`)
     handle.abandon()
   }

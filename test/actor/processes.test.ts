@@ -278,7 +278,7 @@ describe.runIf(BACKENDS.includes('thread'))('threads', () => {
     })
   }, 60_000)
 
-  test('R-223 R-627 R-811 R-806 one in a system call is abandoned, and its channel broken', async () => {
+  test('R-223 R-811 R-806 one that waits for a program is freed by the end of that program', async () => {
     await tree(
       'thread',
       async () => {
