@@ -7,7 +7,7 @@ import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, UsageError 
 import { currentScope, runDetached, shield } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { checkBackend, resolveSpawnMethod } from '../spawn/registry.ts'
-import { abandonedThreads, exitNow } from '../spawn/thread/abandoned.ts'
+import { abandonedThreads, leaveThreadsBehind } from '../spawn/thread/abandoned.ts'
 import {
   type AddressLike,
   defaultRegistryAddress,
@@ -227,12 +227,6 @@ function close(actor: Actor): void {
   if (processActor() === actor) setProcessActor(undefined)
   setRuntimeVars(getRuntimeVars({ clear: true }))
   if (actor.vars.logDir) removeIfEmpty(actor.vars.logDir)
-}
-
-/** exit() joins every thread, also one that sits in a system call: once the program is over, it ends without. */
-function leaveThreadsBehind(): void {
-  process.once('beforeExit', (code) => exitNow(code))
-  process.once('exit', (code) => exitNow(code))
 }
 
 function transportOfEnvironment(): 'uds' | 'tcp' {

@@ -30,3 +30,38 @@ export function exitNow(code: number): void {
   }
   process.kill(process.pid, 'SIGKILL')
 }
+
+const LOOK_MS = 50
+/** Ports of a worker that stay referenced for as long as its thread does, `unref()` or not (Node 24). */
+const PORTS_EACH = 3
+
+let watching = false
+
+/**
+ * From now on this process ends when it has nothing else to do, although a thread of it sits in a system call; `exit()` would
+ * join that thread, and its ports keep the event loop alive (R-224).
+ */
+export function leaveThreadsBehind(): void {
+  if (watching) return
+  watching = true
+  const onExit = (code: number): void => exitNow(code)
+  process.once('exit', onExit)
+  const timer = setInterval(() => {
+    if (count === 0) {
+      watching = false
+      clearInterval(timer)
+      process.removeListener('exit', onExit)
+    } else if (isIdle()) exitNow(Number(process.exitCode ?? 0))
+  }, LOOK_MS)
+}
+
+/** Is nothing active but the ports of those threads, and our own timer? */
+function isIdle(): boolean {
+  const active = process.getActiveResourcesInfo()
+  const ports = active.filter((name) => name === 'MessagePort').length
+  return (
+    ports <= count * PORTS_EACH &&
+    active.filter((name) => name !== 'MessagePort').every((name) => name === 'Timeout') &&
+    active.filter((name) => name === 'Timeout').length <= 1
+  )
+}
