@@ -40,7 +40,9 @@ export interface ChildBoot {
  * rejects: what goes wrong is told to the parent, and to `exit`.
  */
 export async function childMain(boot: ChildBoot): Promise<void> {
-  setLogName(boot.aid.name)
+  if (!boot.shared) setLogName(boot.aid.name)
+  // It lives until it is told to end, whatever keeps its event loop busy or not (R-831).
+  const keepAlive = setInterval(() => {}, KEEP_ALIVE_MS)
   let code = 0
   try {
     await runDetached({ name: boot.aid.name }, async (scope) => {
@@ -50,8 +52,11 @@ export async function childMain(boot: ChildBoot): Promise<void> {
     log('error', `${boot.aid.name}: ${error instanceof Error ? error.stack : String(error)}`)
     code = 1
   }
+  clearInterval(keepAlive)
   boot.exit(code)
 }
+
+const KEEP_ALIVE_MS = 2 ** 30
 
 async function live(boot: ChildBoot, scope: Scope): Promise<number> {
   const { channel, parent } = await join(boot)

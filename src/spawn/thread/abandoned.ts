@@ -55,13 +55,18 @@ export function leaveThreadsBehind(): void {
   }, LOOK_MS)
 }
 
-/** Is nothing active but the ports of those threads, and our own timer? */
+/** Is nothing active but the ports of those threads, our own output, and our own timer? */
 function isIdle(): boolean {
-  const active = process.getActiveResourcesInfo()
-  const ports = active.filter((name) => name === 'MessagePort').length
-  return (
-    ports <= count * PORTS_EACH &&
-    active.filter((name) => name !== 'MessagePort').every((name) => name === 'Timeout') &&
-    active.filter((name) => name === 'Timeout').length <= 1
-  )
+  const counts = new Map<string, number>()
+  for (const name of process.getActiveResourcesInfo()) counts.set(name, (counts.get(name) ?? 0) + 1)
+  const most: Record<string, number> = {
+    MessagePort: count * PORTS_EACH,
+    PipeWrap: OUTPUTS,
+    TTYWrap: OUTPUTS,
+    Timeout: 1,
+  }
+  return [...counts].every(([name, active]) => active <= (most[name] ?? 0))
 }
+
+/** stdout and stderr, which are listed when they are pipes or a terminal. */
+const OUTPUTS = 2
