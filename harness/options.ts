@@ -1,4 +1,7 @@
+import { LOG_LEVELS, type LogLevel } from '../src/actor/log.ts'
 import { UsageError } from '../src/errors.ts'
+import { isSpawnMethod, SPAWN_METHODS, type SpawnMethod } from '../src/spawn/methods.ts'
+import { matrixOf } from './matrix.ts'
 
 /** Limits of the supervisor, in milliseconds, and what it does after a hang. All have defaults. */
 export interface HangOptions {
@@ -112,6 +115,26 @@ export interface HarrowOptions {
    * @default true
    */
   compileCache?: boolean
+  /**
+   * Backend of the actors of this run. `HARROW_BACKEND`, and with it `harrow test --backend`, beats it.
+   * @default 'spawn'
+   */
+  backend?: SpawnMethod
+  /**
+   * Runs the suite once a backend, as one project each: a list, or `true` for `spawn`, `fork` and `thread`.
+   * @default false
+   */
+  matrix?: boolean | readonly SpawnMethod[]
+  /**
+   * Transport between actors. `HARROW_TRANSPORT` beats it.
+   * @default 'uds'
+   */
+  transport?: 'uds' | 'tcp'
+  /**
+   * How much of its own words the runtime writes in tests. `HARROW_LOGLEVEL` beats it.
+   * @default 'warning'
+   */
+  logLevel?: LogLevel
 }
 
 /** Options with every default filled in; `null` is "take vitest's own value". */
@@ -136,6 +159,10 @@ export interface ResolvedOptions {
   redact: string[]
   header: boolean
   compileCache: boolean
+  backend: SpawnMethod | null
+  matrix: readonly SpawnMethod[] | null
+  transport: 'uds' | 'tcp' | null
+  logLevel: LogLevel | null
 }
 
 const HANG_LIMITS = ['grace', 'blocked', 'collect', 'start', 'stop', 'teardown', 'untimed'] as const
@@ -151,6 +178,10 @@ const KEYS: readonly string[] = [
   'redact',
   'header',
   'compileCache',
+  'backend',
+  'matrix',
+  'transport',
+  'logLevel',
 ]
 /** The largest delay of a Node timer (2^31 - 1 ms, `lib/internal/timers.js`). */
 const MAX_MS = 2_147_483_647
@@ -185,6 +216,15 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
   }
   if (options.dumpDir !== undefined && (typeof options.dumpDir !== 'string' || options.dumpDir.trim() === '')) {
     throw wrong('dumpDir', 'a folder name', options.dumpDir)
+  }
+  if (options.backend !== undefined && !isSpawnMethod(options.backend)) {
+    throw wrong('backend', `one of ${SPAWN_METHODS.join(', ')}`, options.backend)
+  }
+  if (options.transport !== undefined && !['uds', 'tcp'].includes(options.transport)) {
+    throw wrong('transport', "'uds' or 'tcp'", options.transport)
+  }
+  if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel)) {
+    throw wrong('logLevel', `one of ${LOG_LEVELS.join(', ')}`, options.logLevel)
   }
   if (hang.rerunRest === false && hang.maxPerFile !== undefined) {
     throw new UsageError(
@@ -221,6 +261,10 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
     redact: redactions(options.redact),
     header: options.header ?? false,
     compileCache: options.compileCache ?? true,
+    backend: options.backend ?? null,
+    matrix: matrixOf(options.matrix),
+    transport: options.transport ?? null,
+    logLevel: options.logLevel ?? null,
   }
 }
 

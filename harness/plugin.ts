@@ -1,9 +1,12 @@
 import type { TestProject, Vitest } from 'vitest/node'
-import { type HarrowOptions, resolveOptions } from './options.ts'
+import { BACKEND_ENV, gate, LOGLEVEL_ENV, TRANSPORT_ENV } from './backend.ts'
+import { matrixProjects } from './matrix.ts'
+import { type HarrowOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 
 /** The part of a vite plugin that harrow uses, so that no type of vite's is needed at this edge. */
 export interface HarrowPlugin {
   name: 'harrow'
+  config(config: { test?: { projects?: unknown } }): object | undefined
   configResolved(config: { test?: { projects?: unknown } }): void
   configureVitest(context: { vitest: Vitest; project: TestProject }): Promise<void>
 }
@@ -30,19 +33,53 @@ export function harrow(options?: HarrowOptions): HarrowPlugin {
   const resolved = resolveOptions(options)
   return {
     name: 'harrow',
+    config(config) {
+      // With a backend in the environment there is one to run on, and no matrix.
+      if (process.env.HARROW === 'off' || resolved.matrix === null || process.env[BACKEND_ENV]) return undefined
+      if (multiplied.has(config)) return undefined
+      const projects = matrixProjects(resolved.matrix, config.test?.projects)
+      config.test = { ...config.test, projects }
+      multiplied.add(config)
+      return undefined
+    },
     configResolved(config) {
       if (process.env.HARROW !== 'off') warnWithoutProject(config.test?.projects)
     },
     async configureVitest({ vitest, project }) {
       if (process.env.HARROW === 'off') return
       configured = true
+      await choose(project, resolved)
       const { install } = await import('./install.ts')
       await install(vitest, project, resolved)
     },
   }
 }
 
+/** Configs that have their matrix: the plugin is called again for each project that extends them. */
+const multiplied = new WeakSet<object>()
 let configured = false
+
+/** Hands backend, transport and log level to the workers of a project; a backend that cannot work ends the run (R-605). */
+async function choose(project: TestProject, options: ResolvedOptions): Promise<void> {
+  project.config.env ??= {}
+  const env = project.config.env as Record<string, string>
+  const asked = process.env[BACKEND_ENV] || env[BACKEND_ENV] || options.backend || undefined
+  if (process.env[BACKEND_ENV] && options.backend && process.env[BACKEND_ENV] !== options.backend) {
+    console.error(` harrow: ${BACKEND_ENV}=${process.env[BACKEND_ENV]} beats the option backend: '${options.backend}'`)
+  }
+  if (asked !== undefined) {
+    const problem = await gate(asked)
+    if (problem !== undefined) {
+      console.error(`harrow: ${problem}`)
+      process.exit(2)
+    }
+    env[BACKEND_ENV] = asked
+  }
+  const transport = process.env[TRANSPORT_ENV] || options.transport
+  if (transport) env[TRANSPORT_ENV] = transport
+  const level = process.env[LOGLEVEL_ENV] || options.logLevel
+  if (level) env[LOGLEVEL_ENV] = level
+}
 
 /**
  * vitest runs the plugins of a root config only for the projects that extend it. When every project has a config file

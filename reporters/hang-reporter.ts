@@ -1,9 +1,11 @@
 /** Prints each hang when it is found and a final block, and writes the run record at the end of each run. */
 import pc from 'picocolors'
+import type { TestCase, TestModule } from 'vitest/node'
 import type { Orphan } from '../harness/processes.ts'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
 import { renderLeakBlock } from '../src/dump/leak-block.ts'
 import type { HangBlockColors } from '../src/dump/render.ts'
+import { type RunnerTask, skipReason } from './skip-reason.ts'
 
 /** The part of vitest's logger that is used. */
 interface Output {
@@ -68,6 +70,16 @@ export class HangReporter implements RunListener {
     this.#print(lines.join('\n'))
   }
 
+  /** A static skip has no note of its own: the reason of a mark becomes that, for every reporter that comes after. */
+  onTestModuleCollected(module: TestModule): void {
+    for (const test of module.children.allTests()) noteSkip(test)
+  }
+
+  /** A worker's update has made the result anew. */
+  onTestCaseReady(test: TestCase): void {
+    noteSkip(test)
+  }
+
   // ---- the run's side
 
   async hang(hang: Hang): Promise<void> {
@@ -120,6 +132,13 @@ export class HangReporter implements RunListener {
   #print(text: string): void {
     this.#run.vitest.logger.log(text)
   }
+}
+
+function noteSkip(test: TestCase): void {
+  const reason = skipReason(test)
+  if (reason === undefined) return
+  const task = (test as unknown as { task: RunnerTask }).task
+  task.result = { ...task.result, state: 'skip', note: reason }
 }
 
 function title(hang: Hang): string {

@@ -13,6 +13,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   ptree: async () => (await import('./ptree.ts')).ptree,
   preflight: async () => (await import('./preflight.ts')).preflight,
   exec: async () => (await import('./exec.ts')).exec,
+  test: async () => (await import('./test.ts')).test,
 }
 
 /** citty's own dispatch is not used: it ends the process in the middle of a write. */
