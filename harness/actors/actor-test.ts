@@ -1,10 +1,10 @@
 /** A test whose body is the root task of a fresh tree. */
 import { type TestContext, test } from 'vitest'
-import { processActor } from '../../src/actor/actor.ts'
 import { shapeOf } from '../../src/actor/endpoints.ts'
 import {
   type Actor,
   type ActorNursery,
+  currentActorOrNone,
   DEADLINES,
   openNursery,
   openRoot,
@@ -92,14 +92,14 @@ export function actorTest(
       await runBody(name, timeout, root, body as never, context)
     } finally {
       restore()
-      if (processActor()) contaminated = name
+      if (currentActorOrNone()) contaminated = name
     }
   })
 }
 
 function refuseAfterContamination(): void {
   if (contaminated === undefined) return
-  if (!processActor()) {
+  if (!currentActorOrNone()) {
     contaminated = undefined
     return
   }

@@ -92,7 +92,7 @@ async function untilReady(child: ChildProcess, file: string, limitMs: number, ou
 async function within<T>(promise: Promise<T>, limitMs: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, limitMs)
+    timer = setTimeout(resolve, limitMs, undefined)
   })
   const value = await Promise.race([promise, late])
   clearTimeout(timer)

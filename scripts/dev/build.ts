@@ -77,7 +77,11 @@ function bundleWorkerEntry(made: string, work: string): boolean {
  */
 const RUNTIME = [
   'src/index',
-  'harness/index',
+  'src/errors',
+  'src/actor/index',
+  'src/scope/index',
+  'src/spawn/registry',
+  'src/spawn/methods',
   'src/spawn/spawn/entry',
   'src/spawn/fork/entry',
   'src/spawn/thread/entry',
