@@ -1,5 +1,6 @@
 /** What the main process and a worker tell each other beside vitest's own messages. */
 
+import type { ActorFact } from '../src/inspect/actors.ts'
 import type { AsyncFacts, Breadcrumb, LiveHandle, LostPromise, RawFrame } from '../src/inspect/facts.ts'
 import type { LockFacts } from '../src/inspect/lock-trace.ts'
 import type { FetchSite, SentSignal, StreamNote, WaitFacts } from '../src/inspect/wait-facts.ts'
@@ -70,6 +71,8 @@ export interface SelfReport {
   /** Signals that its code has sent, and its calls of `fetch`, oldest first. */
   signals: SentSignal[]
   fetches: FetchSite[]
+  /** Actors of the tree that is open here; absent or null without one. */
+  actors?: ActorFact | null
   /** Why something is missing. */
   notes: string[]
   tookMs: number

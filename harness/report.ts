@@ -6,6 +6,7 @@ import type { Frame, HangFacts, LockWaits, Verdict } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import { writeDump } from '../src/dump/write.ts'
+import type { ActorFact, TaskFact } from '../src/inspect/actors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import type { LockFacts } from '../src/inspect/lock-trace.ts'
 import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
@@ -110,6 +111,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
         fetches: self.fetches.map((one) => ({ ...one, frames: frames(one.frames) })),
       },
     }),
+    ...(self?.actors && { actors: mapActor(self.actors, (path) => run.relative(path)) }),
     resources: self?.resources ?? null,
     processes: evidence.processes,
     missing: [
@@ -139,6 +141,16 @@ function blamed(run: Run, evidence: Evidence, frames: Frame[]): Task | undefined
     evidence.test = best.id
   }
   return best
+}
+
+/** Sites of tasks come from stacks as text: their paths are made relative, and vitest's own modules keep their lines. */
+function mapActor(actor: ActorFact, relative: (path: string) => string): ActorFact {
+  const task = (one: TaskFact): TaskFact => ({
+    ...one,
+    created: one.created && { ...one.created, path: relative(one.created.path) },
+    children: one.children.map(task),
+  })
+  return { ...actor, tasks: actor.tasks.map(task), children: actor.children.map((one) => mapActor(one, relative)) }
 }
 
 function mapLocks({ waits, others }: LockFacts, map: (raw: RawFrame) => Frame): LockWaits {

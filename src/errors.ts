@@ -290,7 +290,8 @@ export class RemoteActorError extends HarrowError {
    * and stack (R-308).
    */
   unwrap(): unknown {
-    return this.#rebuild?.() ?? new Error(`${this.srcTypeName}: ${this.remoteMessage}\n${this.remoteStack}`)
+    if (this.#rebuild) return this.#rebuild()
+    return new Error(`${this.srcTypeName}: ${this.remoteMessage}\n${this.remoteStack}`)
   }
 }
 named(RemoteActorError, 'RemoteActorError')

@@ -24,7 +24,9 @@ const floors: Record<string, Floor> = {
   'src/spawn': {
     may: ['src/wire', 'src/scope', 'src/process', 'src/reap', 'src/errors', 'src/actor/child-main.ts'],
   },
-  'src/actor': { may: ['src/spawn', 'src/wire', 'src/scope', 'src/reap', 'src/process', 'src/errors'] },
+  'src/actor': {
+    may: ['src/spawn', 'src/wire', 'src/scope', 'src/reap', 'src/process', 'src/errors', 'src/inspect/actors.ts'],
+  },
   'src/dump': { may: ['src/process', 'src/errors'], types: ['src/inspect'] },
   'src/index': {
     may: [

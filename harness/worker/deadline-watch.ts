@@ -11,9 +11,12 @@ export interface TaskDeadline {
 /** What is told of one bounded section; `closed` comes once, before `overdue` when the limit passes. */
 export interface BoundedSection {
   closed(): void
-  /** @returns `hold`: vitest is not to enforce the limit */
-  overdue(): 'hold' | undefined
+  /** @returns `hold`: vitest is not to enforce the limit; a promise: not before it has settled */
+  overdue(): Overdue
 }
+
+/** See {@link BoundedSection.overdue}. */
+export type Overdue = 'hold' | Promise<void> | undefined
 
 const SEEN = Symbol('harrow.section')
 
@@ -39,7 +42,9 @@ export function watchDeadlines(prototype: object, opened: (timeoutMs: number) =>
 
 function wrap(deadline: TaskDeadline, section: BoundedSection): void {
   const { clear, timer } = deadline
+  let cleared = false
   deadline.clear = function (this: TaskDeadline) {
+    cleared = true
     section.closed()
     clear.call(this)
   }
@@ -48,7 +53,14 @@ function wrap(deadline: TaskDeadline, section: BoundedSection): void {
   timer._onTimeout = (...args: unknown[]) => {
     // Closed first: while and after the worker looks at itself, this section is no longer overdue.
     section.closed()
-    if (section.overdue() === 'hold') return
-    fire.apply(timer, args)
+    const verdict = section.overdue()
+    if (verdict === 'hold') return
+    if (verdict === undefined) fire.apply(timer, args)
+    else {
+      const go = (): void => {
+        if (!cleared) fire.apply(timer, args)
+      }
+      verdict.then(go, go)
+    }
   }
 }

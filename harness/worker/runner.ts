@@ -1,5 +1,7 @@
 /** What the tracker needs of vitest's runner, and what it tells of it. */
+
 import type { Section, WorkerState } from '../protocol.ts'
+import type { Overdue } from './deadline-watch.ts'
 
 /** The parts of vitest's task that we read. */
 export interface Task {
@@ -42,7 +44,7 @@ export interface TrackerEvents {
    * vitest's own limit of a section passes now: nothing has been rejected yet, the promise is still pending.
    * @returns `hold`: the limit is not to be enforced (trace mode, where the main process sets the bound)
    */
-  overdue(section: Section, owner: string | null): 'hold' | undefined
+  overdue(section: Section, owner: string | null): Overdue
   /** A test, a hook of a suite or a collection starts (trace mode watches its promise). */
   body?(owner: string, promise: Promise<unknown>): void
   /** A test is over, with its hooks and fixtures. */

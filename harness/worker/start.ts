@@ -7,6 +7,7 @@ import { readlinkSync } from 'node:fs'
 import module, { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { OrphanError } from '../../src/errors.ts'
+import { askActors, hasActors } from '../../src/inspect/actors.ts'
 import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
 import { noteCalls } from '../../src/inspect/call-notes.ts'
 import { readCallSites } from '../../src/inspect/call-sites.ts'
@@ -26,6 +27,9 @@ import type { RunnerClass } from './runner.ts'
 import { TestDeltas } from './test-deltas.ts'
 import type { Trace } from './trace.ts'
 import { Tracker } from './tracker.ts'
+
+/** For all actors of a tree to tell what they do, milliseconds. */
+const ACTORS_MS = 400
 
 interface VitestModule {
   TestRunner: RunnerClass
@@ -85,9 +89,19 @@ export async function start(): Promise<void> {
       const state = structuredClone(tracker.state)
       const { phase, hook } = tracker.state
       tracker.to('dump')
-      send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: report(owner) })
+      const found = report(owner)
+      const tell = (): void =>
+        send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: found })
       tracker.to(phase, hook)
-      return undefined
+      if (!hasActors()) {
+        tell()
+        return undefined
+      }
+      // Before vitest rejects anything, and with that ends the tree: the actors are asked what they wait for.
+      return askActors(ACTORS_MS).then((actors) => {
+        found.actors = actors
+        tell()
+      })
     },
     fileEnd(file, runner) {
       const moved = deltas?.take() ?? []
@@ -152,6 +166,13 @@ export async function start(): Promise<void> {
     })
   }
 
+  const dump = async (n: number, owner: string | null): Promise<void> => {
+    const state = structuredClone(tracker.state)
+    const found = report(owner ?? tracker.owner())
+    if (hasActors()) found.actors = await askActors(ACTORS_MS)
+    send({ [MARK]: 'dumped', n, state, report: found })
+  }
+
   const trace = config.traceMs === null ? undefined : startTrace(config.traceMs, notes)
 
   const vitest = (await import(config.vitest)) as VitestModule
@@ -176,12 +197,7 @@ export async function start(): Promise<void> {
         answered(request)
         break
       case 'dump':
-        send({
-          [MARK]: 'dumped',
-          n: request.n,
-          state: structuredClone(tracker.state),
-          report: report(request.owner ?? tracker.owner()),
-        })
+        void dump(request.n, request.owner)
         break
     }
   })

@@ -1,9 +1,11 @@
 /** An actor as it sees itself: its identity, what it exposes, who is connected, what it runs, and how it ends. */
 import { type CancelledError, ContextCancelled, NoRuntime, type TransportClosed, type Uid } from '../errors.ts'
+import { provideActors } from '../inspect/actors.ts'
 import { currentHost, parkOn, type Scope, TaskNursery } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import type { Address } from '../wire/address.ts'
 import { type Aid, type Start, uidOf } from '../wire/messages.ts'
+import { actorTree } from './actor-tree.ts'
 import { LifetimeStack } from './lifetime.ts'
 import { log } from './log.ts'
 import { Modules } from './modules.ts'
@@ -231,6 +233,7 @@ export function currentActor(): Actor {
 /** Makes an actor the one of this process, or ends that. @internal */
 export function setProcessActor(actor: Actor | undefined): void {
   const now = state()
+  provideActors(actor && ((limitMs) => actorTree(actor, limitMs)))
   if (now.actor && !actor) now.last = now.actor.toString()
   now.actor = actor
 }

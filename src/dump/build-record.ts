@@ -1,3 +1,4 @@
+import type { ActorFact, TaskFact } from '../inspect/actors.ts'
 import { startOf } from './children.ts'
 import { firstUser } from './classes/common.ts'
 import type { Frame, Handle, HangFacts, Verdict, WaitedFor } from './facts.ts'
@@ -9,6 +10,7 @@ import {
   type DumpFrame,
   type DumpRecord,
   type DumpResource,
+  type DumpTask,
   type DumpVerdict,
   type DumpWaitedFor,
 } from './schema.ts'
@@ -30,7 +32,7 @@ const MOST_RESOURCES = 200
 function notTaken(facts: HangFacts): string[] {
   return [
     ...(facts.handles ? [] : ['creation sites of active resources were not recorded: only their kinds are counted']),
-    'tasks of actors and cycles between awaits are not looked for yet',
+    'cycles between awaits are not looked for yet',
   ]
 }
 
@@ -64,7 +66,7 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
       loop: facts.loop,
     },
     verdict,
-    actors: [actorOf(facts)],
+    actors: [actorOf(facts), ...(facts.actors?.children ?? []).flatMap(others)],
     processes: facts.processes,
     reproduce: [reproduceHang(facts)],
     capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...notTaken(facts)], redacted },
@@ -81,6 +83,39 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
     ...(facts.fakeTimers && { fakeTimers: { ...facts.fakeTimers, installed: frames(facts.fakeTimers.installed) } }),
   }
 }
+
+/** The actors below the worker, each with its tasks; their stacks are not taken. */
+function others(actor: ActorFact): DumpActor[] {
+  const { path, pid, answered } = actor
+  return [{ path, pid, answered, tasks: tasksOf(actor), resources: [] }, ...actor.children.flatMap(others)]
+}
+
+function tasksOf(actor: ActorFact): DumpTask[] {
+  const walk = (task: TaskFact, parent: string | null): DumpTask[] => {
+    const { id, name, kind, state, wait, created } = task
+    const own: DumpTask = {
+      id,
+      name,
+      kind,
+      parent,
+      state,
+      ...(wait && {
+        wait: {
+          reason: wait.reason,
+          sinceMs: wait.sinceMs,
+          ...(wait.on !== null && { on: wait.on }),
+          ...(wait.by !== null && { by: wait.by }),
+        },
+      }),
+      ...(created && { created }),
+    }
+    return [own, ...task.children.flatMap((child) => walk(child, id))]
+  }
+  return actor.tasks.flatMap((task) => walk(task, null)).slice(0, MOST_TASKS)
+}
+
+/** The first ones tell what the rest does. */
+const MOST_TASKS = 200
 
 function verdictOf(judged: Verdict, redactor: Redactor): DumpVerdict {
   const { stack, ...verdict } = judged
@@ -113,7 +148,7 @@ function actorOf(facts: HangFacts): DumpActor {
       })),
       owner: facts.owner,
     }),
-    tasks: [],
+    tasks: facts.actors ? tasksOf(facts.actors) : [],
     resources: (facts.handles ?? []).slice(0, MOST_RESOURCES).map(resource),
     ...(facts.resources && { resourceCounts: facts.resources }),
   }

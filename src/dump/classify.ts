@@ -1,3 +1,5 @@
+import { actorNotStopping } from './classes/actor-not-stopping.ts'
+import { actorWaitCycle } from './classes/actor-wait-cycle.ts'
 import { awaitWithResource } from './classes/await-with-resource.ts'
 import { childProcessStuck } from './classes/child-process-stuck.ts'
 import { eventLoopBlocked } from './classes/event-loop-blocked.ts'
@@ -15,17 +17,20 @@ import type { HangClass, HangFacts, Verdict } from './facts.ts'
  * out to what is left over:
  *
  * 1. a thread that does not answer has one cause, whatever else is suspended in it;
- * 2. a fake clock explains an await that otherwise looks held by nothing or by a timer;
- * 3. a module that does not load explains its own top-level await;
- * 4. a child, a pipe or a stream that can be seen not to move explains the wait for it: what was sent to a child before
+ * 2. actors tell themselves what they wait for: a ring of them, or one that does not end;
+ * 3. a fake clock explains an await that otherwise looks held by nothing or by a timer;
+ * 4. a module that does not load explains its own top-level await;
+ * 5. a child, a pipe or a stream that can be seen not to move explains the wait for it: what was sent to a child before
  *    what it stands at, and that before what it merely has not done;
- * 5. a wait for a turn in the program's own queue;
- * 6. a lost promise is seen by the absence of what the next class needs;
- * 7. an await with a holder;
- * 8. the rest.
+ * 6. a wait for a turn in the program's own queue;
+ * 7. a lost promise is seen by the absence of what the next class needs;
+ * 8. an await with a holder;
+ * 9. the rest.
  */
 export const HANG_CLASSES: readonly HangClass[] = [
   eventLoopBlocked,
+  actorWaitCycle,
+  actorNotStopping,
   fakeTimers,
   moduleLoading,
   signalNotDelivered,

@@ -1,4 +1,5 @@
 import type { Confidence, Site } from '../errors.ts'
+import type { ActorFact } from '../inspect/actors.ts'
 import type { HeldBy, LiveHandle, ProcessFact } from '../inspect/facts.ts'
 import type { LockHolder, LockWait } from '../inspect/lock-trace.ts'
 import type { FetchSite, SentSignal, StreamFact, WaitFacts } from '../inspect/wait-facts.ts'
@@ -108,6 +109,8 @@ export interface HangFacts {
   handles?: Handle[] | null
   /** What it waits for; absent when nobody looked. */
   waitedFor?: WaitedFor
+  /** Actors of the tree that is open in the worker; absent without one. Sites relative to the project root. */
+  actors?: ActorFact
   /** Types from `process.getActiveResourcesInfo()` with their counts; null when not taken. */
   resources: Record<string, number> | null
   processes: ProcessFact[]

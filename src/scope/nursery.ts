@@ -2,7 +2,7 @@
 import { CancelledError, TaskGroupError, UsageError } from '../errors.ts'
 import { scopeLimits } from './limits.ts'
 import { park } from './park.ts'
-import { current, currentScope, Scope } from './scope.ts'
+import { current, currentScope, hold, Scope } from './scope.ts'
 import { type CreationSite, captureSite, describeSite } from './sites.ts'
 import { afterGrace, giveUp, Task, taskOf, type UncooperativeTask } from './task.ts'
 
@@ -235,8 +235,7 @@ export async function openTaskNursery<T>(
   outer.throwIfCancelled()
   const nursery = new TaskNursery(outer, options)
   const main = nursery.spawn(() => body(nursery), { name: 'body' })
-  const owner = nursery.owner
-  await wholeEnd(nursery, owner)
+  await wholeEnd(nursery, outer)
   const outcome = nursery.outcome()
   if (outcome) throw outcome.error
   if (outer.reason !== undefined && nursery.scope.cancelled && !main.over) throw outer.reason
@@ -244,7 +243,7 @@ export async function openTaskNursery<T>(
 }
 
 /** Waits for all tasks; the task around it is parked meanwhile, and bounded by the tasks' graces once it is cancelled. */
-async function wholeEnd(nursery: TaskNursery, owner: Task | undefined): Promise<void> {
+async function wholeEnd(nursery: TaskNursery, outer: Scope): Promise<void> {
   if (nursery.tasks.size > 0) {
     try {
       await park({ reason: 'child task', on: nursery.name }, (resolve) => {
@@ -254,11 +253,12 @@ async function wholeEnd(nursery: TaskNursery, owner: Task | undefined): Promise<
       // The scope around it was cancelled, and the nursery with it.
     }
   }
-  if (owner) owner.held++
+  // Its own scope is left out: the graces of its tasks run.
+  const release = hold(outer)
   try {
     await nursery.join()
   } finally {
-    if (owner) owner.held--
+    release()
   }
 }
 

@@ -3,7 +3,7 @@ import type { CancelledError } from '../errors.ts'
 import { clearTimer, monotonic, startTimer } from './clock.ts'
 import { checkMs } from './limits.ts'
 import type { Wait } from './reasons.ts'
-import { current, currentScope, type Scope } from './scope.ts'
+import { current, currentScope, hold, type Scope } from './scope.ts'
 import { type OpenWait, type Task, taskOf } from './task.ts'
 
 /** Called when the wait is given up because of a cancellation. A promise that it gives holds the rejection back. */
@@ -97,10 +97,9 @@ class Parked<T> {
       this.#reject(reason)
       return
     }
-    const task = this.#task
-    if (task) task.held++
+    const release = hold(this.#scope)
     const go = (): void => {
-      if (task) task.held--
+      release()
       this.#reject(reason)
     }
     held.then(go, go)

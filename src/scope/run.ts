@@ -2,7 +2,7 @@
 import { CancelledError, TimeoutError, UsageError } from '../errors.ts'
 import { monotonic } from './clock.ts'
 import { checkMs, scopeLimits } from './limits.ts'
-import { current, currentScope, Scope } from './scope.ts'
+import { current, currentScope, hold, Scope } from './scope.ts'
 import { afterGrace, giveUp, taskOf } from './task.ts'
 
 export interface ScopeOptions {
@@ -101,14 +101,13 @@ export async function shield<T>(boundMs: number, what: string, body: (scope: Sco
     throw new UsageError(`shield() needs a bound in milliseconds, a finite number, got ${String(boundMs)}.`)
   }
   const scope = currentScope().shieldedChild(what)
-  const task = taskOf(scope)
-  if (task) task.held++
+  const release = hold(currentScope())
   try {
     const outcome = await runIn(scope, { limitMs: checkMs('shield()', boundMs) }, body)
     if ('value' in outcome) return outcome.value
     throw new TimeoutError(what, boundMs, { cause: outcome.cancelled })
   } finally {
-    if (task) task.held--
+    release()
   }
 }
 
@@ -194,9 +193,8 @@ function bounded<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T
     const task = taskOf(scope)
     let endGrace: (() => void) | undefined
     const watch = (): void => {
-      const before = task?.held ?? 0
       endGrace = afterGrace(
-        () => (task?.held ?? 0) > before,
+        () => scope.held > 0,
         scopeLimits.taskGrace,
         () => {
           giveUp(scope.name, undefined, task?.wait)
@@ -209,7 +207,6 @@ function bounded<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T
       scope.dropCallback(watch)
       endGrace?.()
     }
-    // The grace of a task around it is the body's own: this scope is bounded by itself.
     start(scope, body).then(
       (value) => {
         done()

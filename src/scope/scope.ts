@@ -21,6 +21,8 @@ export class Scope {
 
   /** @internal what everything below belongs to: an actor */
   host: unknown
+  /** @internal above 0 while code in it is in something of harrow's that has a bound of its own: no grace runs then */
+  held = 0
   #children: Set<Scope> | undefined
   #callbacks: Set<CancelCallback> | undefined
   #reason: CancelledError | undefined
@@ -212,6 +214,17 @@ function leadsTo(error: unknown, reason: CancelledError): boolean {
     if (at === reason) return true
   }
   return false
+}
+
+/**
+ * Counts a scope and all around it as held, until the given function is called: what is bounded by itself is waited for.
+ * @internal
+ */
+export function hold(scope: Scope): () => void {
+  for (let at: Scope | null = scope; at !== null; at = at.outer) at.held++
+  return () => {
+    for (let at: Scope | null = scope; at !== null; at = at.outer) at.held--
+  }
 }
 
 /** @internal */

@@ -23,8 +23,6 @@ export class Task<R = unknown> extends Scope {
   result!: Promise<R>
   /** @internal waits that go on, the latest last */
   readonly waits: OpenWait[] = []
-  /** @internal above 0 while it is in something of harrow's that has a bound of its own: its grace does not run then */
-  held = 0
   /** @internal */
   over = false
   /** @internal given up */

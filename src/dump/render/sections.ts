@@ -1,4 +1,4 @@
-import type { DumpActor, DumpFrame, DumpRecord } from '../schema.ts'
+import type { DumpActor, DumpFrame, DumpRecord, DumpTask } from '../schema.ts'
 import { count, oneLine, sameLine, seconds } from '../words.ts'
 import { isUserFrame, stackLines } from './frames.ts'
 import type { Marks } from './marks.ts'
@@ -136,10 +136,26 @@ function resourceLines(actor: DumpActor): string[] {
 
 function taskLines(actor: DumpActor): string[] {
   return actor.tasks.map((task) => {
-    const wait = task.wait === undefined ? task.state : `waits ${seconds(task.wait.sinceMs)} for ${task.wait.reason}`
-    return oneLine(`${task.id} "${task.name ?? ''}"   ${wait}`)
+    const { wait, created } = task
+    const on = wait?.on === undefined ? '' : ` (${wait.on}${wait.by === undefined ? '' : `, by ${wait.by}`})`
+    const does = wait === undefined ? task.state : `waits ${seconds(wait.sinceMs)} for ${wait.reason}${on}`
+    const at = created === undefined ? '' : `   ${created.path}:${created.line}`
+    const indent = '  '.repeat(depthOf(task, actor.tasks))
+    return oneLine(`${indent}${task.kind ?? 'task'} ${task.id} "${task.name ?? ''}"   ${does}${at}`, 200)
   })
 }
+
+/** Steps to the top; bounded, since a record from a file may hold a cycle. */
+function depthOf(task: DumpTask, all: readonly DumpTask[]): number {
+  let depth = 0
+  for (let at: DumpTask | undefined = task; at?.parent != null && depth < MOST_DEPTH; depth++) {
+    const { parent }: DumpTask = at
+    at = all.find(({ id }) => id === parent)
+  }
+  return depth
+}
+
+const MOST_DEPTH = 10
 
 function captureLines(record: DumpRecord): string[] {
   const { tookMs, missing = [], redacted = 0 } = record.capture
