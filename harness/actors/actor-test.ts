@@ -1,4 +1,6 @@
 /** A test whose body is the root task of a fresh tree (R-715 to R-718). */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'vitest'
 import { shapeOf } from '../../src/actor/endpoints.ts'
 import {
@@ -120,15 +122,36 @@ async function runBody(
     openRoot(
       { registryAddrs: [address], enableTransports: [activeTransport()], spawnMethod: backend, ...options },
       (root) =>
-        failAfter(
-          limitMs,
-          () =>
-            openNursery({ name }, async (nursery) => {
-              await body({ root, nursery, backend, regAddr: address, context })
-              await nursery.cancel()
-            }),
-          { what: `the body of ${JSON.stringify(name)}` },
+        tellLogs(root, () =>
+          failAfter(
+            limitMs,
+            () =>
+              openNursery({ name }, async (nursery) => {
+                await body({ root, nursery, backend, regAddr: address, context })
+                await nursery.cancel()
+              }),
+            { what: `the body of ${JSON.stringify(name)}` },
+          ),
         ),
     ),
   )
+}
+
+/** The output of actors goes to files (R-650): a failed test says where those are that did not end well (R-725). */
+async function tellLogs(root: Actor, body: () => Promise<void>): Promise<void> {
+  try {
+    await body()
+  } catch (error) {
+    const folder = root.vars.logDir
+    for (const name of folder ? logsIn(folder) : []) console.error(`log of an actor: ${join(folder as string, name)}`)
+    throw error
+  }
+}
+
+function logsIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }

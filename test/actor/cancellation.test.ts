@@ -96,7 +96,7 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
     })
   })
 
-  test('R-207 many stuck actors are ended side by side', async () => {
+  test('R-207 R-820 many stuck actors are ended side by side', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {
         const portals = []

@@ -58,7 +58,7 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
     })
   })
 
-  test('R-306 R-307 R-308 a class that nobody has registered arrives by its name', async () => {
+  test('R-306 R-307 R-308 R-623 a class that nobody has registered arrives by its name', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
@@ -111,7 +111,7 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
     })
   }, 60_000)
 
-  test('R-313 R-131 a failing tree of depth 2 arrives as its leaves, no bare cancellation', async () => {
+  test('R-313 R-131 R-828 a failing tree of depth 2 arrives as its leaves, no bare cancellation', async () => {
     await tree(backend, async () => {
       const error = await failure(
         openNursery(async (an) => {
@@ -143,7 +143,7 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
     })
   })
 
-  test('R-315 R-806 R-317 a channel that breaks rejects everything that waits on it', async () => {
+  test('R-315 R-806 R-317 R-319 a channel that breaks rejects everything that waits on it', async () => {
     await tree(backend, async () => {
       const seen: unknown[] = []
       await failure(

@@ -108,7 +108,7 @@ describe('a root', () => {
   })
 })
 
-describe.each(BACKENDS)('an actor of %s', (backend) => {
+describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
   test('R-120 R-130 serves calls, and knows its parent and its root', async () => {
     await tree(backend, async (root) => {
       await openNursery(async (an) => {
@@ -261,7 +261,7 @@ describe.each(BACKENDS)('an actor of %s', (backend) => {
     })
   })
 
-  test('R-128 R-131 nothing of a tree of depth 3 is left, whichever way it ends', async () => {
+  test('R-128 R-131 R-809 R-220 nothing of a tree of depth 3 is left, whichever way it ends', async () => {
     await tree(backend, async () => {
       const pids = await openNursery(async (an) => {
         const portal = await an.startActor<typeof Nest>('top', { module: NEST })

@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { cpuHeadroom, regAddr } from '../../harness/index.ts'
+import { root } from '../../scripts/dev/checkout.ts'
+import { runChild } from '../../scripts/dev/child.ts'
 import { SPAWN_METHODS } from '../../src/spawn/methods.ts'
 import { inFolder } from '../actor/world.ts'
-import { makeProject, type Project } from '../project.ts'
+import { cleanEnv, makeProject, type Project } from '../project.ts'
 
 const CONFIG = `
   import { harrow } from 'harrow/vitest'
@@ -251,7 +253,7 @@ describe('actorTest', () => {
     expect(cases.get('two')?.failureMessages[0]).toMatch(/contaminated: the actor tree/)
   })
 
-  test('R-724 a daemon is ready when it says so, and ends by SIGINT', async () => {
+  test('R-724 R-825 a daemon is ready when it says so, and ends by SIGINT', async () => {
     const made = project({
       'a.test.ts': `
         import { findActor } from 'harrow'
@@ -276,8 +278,73 @@ describe('actorTest', () => {
   }, 60_000)
 })
 
+describe('the pool', () => {
+  test('R-719 R-720 no cap is set on tests, and process actors work in both pools', async () => {
+    for (const pool of ['forks', 'threads']) {
+      const made = project({
+        'actors.ts': `export async function pid() { return process.pid }`,
+        'a.test.ts': `
+          import { actorTest } from 'harrow/vitest'
+          import { expect, test } from 'vitest'
+          test('limit', ({ task }) => { expect(task.timeout).toBe(5000) })
+          actorTest('process', async ({ nursery }) => {
+            const portal = await nursery.startActor<typeof import('./actors.ts')>('p', { module: new URL('./actors.ts', import.meta.url) })
+            expect(await portal.call('pid')).not.toBe(process.pid)
+          })`,
+      })
+      const { cases, output } = await run(made, {}, [`--pool=${pool}`])
+      expect(
+        [...cases.values()].map(({ status }) => status),
+        output,
+      ).toEqual(['passed', 'passed'])
+    }
+  }, 60_000)
+
+  test('R-725 logs of actors that a failed test leaves are named', async () => {
+    const made = project({
+      'actors.ts': `export async function die() { console.error('my last words'); process.exit(3) }`,
+      'a.test.ts': `
+        import { actorTest } from 'harrow/vitest'
+        actorTest('dies', async ({ nursery }) => {
+          const portal = await nursery.startActor<typeof import('./actors.ts')>('mortal', { module: new URL('./actors.ts', import.meta.url) })
+          await portal.call('die')
+        })`,
+    })
+    const { cases, output } = await run(made)
+    expect(cases.get('dies')?.failureMessages[0]).toContain('my last words')
+    expect(output).toMatch(/log of an actor: .*mortal\.\w+\.log/)
+  })
+
+  test('R-729 R-829 harrow test repeats a selection and tells how often it fails', async () => {
+    const made = project({
+      'a.test.ts': `import { expect, test } from 'vitest'\ntest('flaky', () => { expect(Number(process.env.HARROW_HAMMER) % 3).not.toBe(0) })`,
+    })
+    const { stdout, code } = await runChild(
+      process.execPath,
+      [join(root, 'dist/scripts/harrow.js'), 'test', '--hammer=6', '--streams', '2', '--json'],
+      {
+        cwd: made.folder,
+        env: cleanEnv(),
+        limitMs: 60_000,
+      },
+    )
+    expect(JSON.parse(stdout)).toMatchObject({ runs: 6, failed: 2, streams: 2 })
+    expect(code).toBe(1)
+    const passed = await runChild(
+      process.execPath,
+      [join(root, 'dist/scripts/harrow.js'), 'test', '--backend', 'thread', '-t', 'none'],
+      {
+        cwd: made.folder,
+        env: cleanEnv(),
+        limitMs: 60_000,
+      },
+    )
+    expect(passed.output).toContain('skipped')
+  }, 90_000)
+})
+
 describe('addresses and headroom', () => {
-  test('R-721 R-722 R-822 no address is given twice', async () => {
+  test('R-721 R-722 R-822 R-823 no address is given twice', async () => {
     const addresses = await Promise.all(Array.from({ length: 200 }, (_, n) => regAddr(n % 10 === 0 ? 'tcp' : 'uds')))
     expect(new Set(addresses).size).toBe(200)
     for (const address of addresses) {
