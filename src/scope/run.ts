@@ -157,7 +157,8 @@ export async function runDetached<T>(
   options: { name: string; host?: unknown; parent?: Scope },
   body: (scope: Scope) => Promise<T>,
 ): Promise<T> {
-  const scope = new Scope(options.parent ?? null, options.name)
+  // Whoever waits for it from outside has to know when it is in an end that is bounded by itself.
+  const scope = new Scope(options.parent ?? null, options.name, options.parent ?? current.getStore() ?? null)
   if (options.host !== undefined) scope.setHost(options.host)
   try {
     return await current.run(scope, body, scope)
