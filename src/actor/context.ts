@@ -1,5 +1,6 @@
 /** A linked pair of tasks, one in each of two actors: a first value, a stream, a result (R-401 to R-410). */
 import {
+  ActorTooSlowError,
   CancelledError,
   ContextCancelled,
   isCancelled,
@@ -9,7 +10,7 @@ import {
   type Uid,
   UsageError,
 } from '../errors.ts'
-import { park, type Scope } from '../scope/index.ts'
+import { moveOnAfter, park, type Scope } from '../scope/index.ts'
 import { Msg } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import { LIMITS } from './deadlines.ts'
@@ -160,15 +161,28 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
    * Waits for the result. Late items of the stream are dropped meanwhile (R-408). After `cancel()` of this side it gives the
    * {@link ContextCancelled} that answered it instead of throwing it (R-260).
    *
-   * @throws RuntimeFailure in the child; what the far side threw, boxed; TransportClosed
+   * @throws ActorTooSlowError when a cancelled far side does not end within `nurseryCancel`; RuntimeFailure in the child; what the far side threw, boxed; TransportClosed
    */
   async waitForResult(): Promise<Result | ContextCancelled> {
     if (this.side === 'child') throw new RuntimeFailure('waitForResult() is for the side that opened the context.')
-    await this.#until('context result', () => this.ended)
+    if (this.cancelCalled) await this.#untilEndedOrLate()
+    else await this.#until('context result', () => this.ended)
     if (this.cancelAcked) return this.remoteError as ContextCancelled
     if (this.remoteError !== undefined) throw this.remoteError
     if (this.#result !== UNSET) return this.#result as Result
     throw this.#broken
+  }
+
+  /** A far side that was cancelled has so long; one that is stopped or blocked gives no answer at all. */
+  async #untilEndedOrLate(): Promise<void> {
+    const limitMs = this.peer.actor.vars.deadlines.nurseryCancel
+    const outcome = await moveOnAfter(limitMs, () => this.#until('context result', () => this.ended))
+    if (!outcome.timedOut) return
+    throw new ActorTooSlowError(
+      `${this.label} was cancelled and has not ended within ${limitMs} ms`,
+      this.peer.uid,
+      limitMs,
+    )
   }
 
   /** Waits until `done`, an error or the end of the channel. */

@@ -124,7 +124,7 @@ export class ActorNursery {
   async runInActor<A extends unknown[], R>(
     fn: (...args: A) => Promise<R>,
     options: RunOptions<A> = {},
-  ): Promise<Portal & { waitForResult(): Promise<R> }> {
+  ): Promise<Portal<Record<string, (...args: unknown[]) => unknown>, R>> {
     const { url, name: exported } = await checkReference(fn)
     const { name = exported, args = [], ...rest } = options
     const { portal, child, peer } = await this.#start(name, [url], rest)
@@ -134,7 +134,7 @@ export class ActorNursery {
     portal.main = { result: call.result }
     call.result.catch(() => {})
     this.#reapResult(child, call)
-    return portal as Portal & { waitForResult(): Promise<R> }
+    return portal as Portal<Record<string, (...args: unknown[]) => unknown>, R>
   }
 
   async #start(

@@ -26,7 +26,7 @@ export interface MainCall {
  * The way to call functions in another actor. `M` is the type of its module: `an.startActor<typeof import('./tally.ts')>(...)`
  * makes a portal that knows the names, parameters and results of its functions.
  */
-export class Portal<M = Record<string, (...args: unknown[]) => unknown>> {
+export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result = unknown> {
   /** Who is on the other side. */
   readonly aid: Aid
   readonly #peer: Peer
@@ -207,12 +207,12 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>> {
    * The result of an actor that runs once, also after its nursery has closed. For any other actor it gives {@link NoResult}
    * with a warning (R-124).
    */
-  async waitForResult(): Promise<unknown> {
+  async waitForResult(): Promise<Result> {
     if (!this.main) {
       log('warning', `actor ${this.aid.name} has no main task: there is no result to wait for`)
-      return NoResult
+      return NoResult as Result
     }
-    return await this.main.result
+    return (await this.main.result) as Result
   }
 
   /** Lets go of a connection that `findActor` has made; it is closed when nobody else uses it (R-524). */
