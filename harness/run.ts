@@ -10,6 +10,7 @@ import { RunRecord } from '../src/dump/run-record.ts'
 import type { ProcessIdentity } from '../src/process/identity.ts'
 import { makeTempRoot, removeTempRoot, sweepTemp } from '../src/reap/temp.ts'
 import { type PoolOptions, type SerializedError, type StockPool, taskById, titles, type Vitest } from './compat.ts'
+import { finishBeforeSignals } from './interrupts.ts'
 import type { Leak } from './leaks.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Evidence } from './pool/evidence.ts'
@@ -71,6 +72,7 @@ export class Run {
   #dumps = 0
   #said = new Set<string>()
   #closed = false
+  readonly #stopListening: () => void
 
   constructor(vitest: Vitest, options: ResolvedOptions) {
     this.vitest = vitest
@@ -84,6 +86,7 @@ export class Run {
       strength: this.processes.session.strength,
     })
     process.once('exit', this.#onExit)
+    this.#stopListening = finishBeforeSignals(this.#onExit)
     vitest.onClose(() => this.close())
   }
 
@@ -325,6 +328,7 @@ export class Run {
     if (this.#temp !== null) removeTempRoot(this.#temp)
     // Those of runs that could not clean up, because a signal ended them.
     sweepTemp()
+    this.#stopListening()
   }
 
   /** Ctrl-C on a suite that hangs is how most people end one: say at least what was running. */

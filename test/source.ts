@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAst } from 'vitest/node'
+
+export { filesBelow } from '../scripts/dev/files.ts'
 
 /** One import of a module, as written. */
 export interface Import {
@@ -60,15 +62,6 @@ export function exportsOf(source: string): Export[] {
 /** Throws a `SyntaxError` when the text is no TypeScript. */
 export function parse(source: string): Node {
   return parseAst(source, { lang: 'ts' }) as unknown as Node
-}
-
-/** Paths of all files below `folder/under` that end so, relative to `folder`, with `/`. */
-export function filesBelow(folder: string, under: string, ending: string): string[] {
-  return readdirSync(join(folder, under), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith(ending))
-    .map((name) => `${under}/${name}`.replaceAll('\\', '/').replace(/^\.\//, ''))
-    .filter((name) => !name.includes('node_modules/'))
-    .sort()
 }
 
 export function read(...path: string[]): string {

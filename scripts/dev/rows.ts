@@ -1,8 +1,8 @@
 // npm run rows: which rows of the runtime's contract have a test. Fails on a must-row without one.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { filesBelow } from '../../test/source.ts'
 import { root } from './checkout.ts'
+import { filesBelow } from './files.ts'
 
 interface Row {
   id: string

@@ -108,6 +108,7 @@ export class Child {
       const timer = setTimeout(() => {
         reject(this.#failed(undefined, `actor ${this} did not say hello within ${limitMs} ms`))
       }, limitMs)
+      const clear = (): void => clearTimeout(timer)
       linked.then(resolve, (error) => {
         // A broken link is most often the death of the child: its exit says more.
         handle.wait(AbortSignal.timeout(this.actor.vars.deadlines.linkDrain)).then(
@@ -116,10 +117,12 @@ export class Child {
         )
       })
       handle.wait().then(
-        (exit) => reject(this.#failed(exit)),
+        (exit) => {
+          clear()
+          reject(this.#failed(exit))
+        },
         () => {},
       )
-      const clear = (): void => clearTimeout(timer)
       linked.then(clear, clear)
       return clear
     })

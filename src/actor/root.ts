@@ -4,7 +4,7 @@ import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, UsageError } from '../errors.ts'
-import { currentScope, runDetached, shield } from '../scope/index.ts'
+import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { checkBackend, resolveSpawnMethod } from '../spawn/registry.ts'
 import { abandonedThreads, leaveThreadsBehind } from '../spawn/thread/abandoned.ts'
@@ -208,7 +208,9 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
   const signals = (options.handleSignals ?? true) && isMainThread ? watchInterrupts(actor) : undefined
   const tree = watchTreeSignal(actor)
   try {
-    return await runDetached({ name: actor.aid.name, host: actor, parent: actor.scope }, () => body(actor))
+    return await runDetached({ name: actor.aid.name, host: actor, parent: actor.scope }, (scope) =>
+      runMain(scope, () => body(actor)),
+    )
   } finally {
     const { deadlines } = actor.vars
     try {
@@ -220,6 +222,16 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
     tree()
     close(actor)
     if (abandonedThreads() > 0) leaveThreadsBehind()
+  }
+}
+
+/** As a task: what it waits for stands in dumps. It is never given up; a second and third SIGINT end it. */
+async function runMain<T>(scope: Scope, body: () => Promise<T>): Promise<T> {
+  const nursery = new TaskNursery(scope, { name: scope.name, supervise: 'none', graceMs: Number.POSITIVE_INFINITY })
+  try {
+    return await nursery.spawn(body, { name: 'main' }).result
+  } finally {
+    nursery.close()
   }
 }
 

@@ -8,7 +8,7 @@ import {
   TransportClosed,
   type Uid,
 } from '../errors.ts'
-import { currentScope, type Task } from '../scope/index.ts'
+import { currentScope, runDetached, type Task } from '../scope/index.ts'
 import { type Kind, Msg, type Start } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
@@ -22,7 +22,11 @@ import { selfMethod } from './self-methods.ts'
 /** Starts the task that a `start` message asks for; what is wrong with it goes back to the caller, and harms nobody else. */
 export function serveStart(actor: Actor, peer: Peer, message: Start): void {
   const [, cid, module, name, args, wanted, options] = message
-  if (actor.isCancelled && module !== 'self') {
+  if (module === 'self' && !LASTING.has(name)) {
+    void serveSelf(actor, peer, cid, name, args)
+    return
+  }
+  if (actor.isCancelled) {
     const reason = actor.cancelReason as CancelledError
     sendError(actor, peer, cid, cancellation(actor, reason))
     return
@@ -42,6 +46,19 @@ export function serveStart(actor: Actor, peer: Peer, message: Start): void {
   }
   if (kind === 'func') new ServedCall(actor, peer, cid, name, fn, args)
   else new ServedContext(actor, peer, cid, name, fn, args, kind, options?.buffer ?? LIMITS.streamBuffer)
+}
+
+/** Methods of the runtime that wait for something; the others are answered also by an actor that is ending. */
+const LASTING: ReadonlySet<string> = new Set(['waitFor'])
+
+async function serveSelf(actor: Actor, peer: Peer, cid: number, name: string, args: unknown[]): Promise<void> {
+  try {
+    const method = selfMethod(actor, peer, name)
+    const value = await runDetached({ name: `self.${name}`, host: actor }, async () => method(...args))
+    sendResult(actor, peer, cid, value)
+  } catch (error) {
+    sendError(actor, peer, cid, error)
+  }
 }
 
 const HOW: Record<Kind, string> = {
