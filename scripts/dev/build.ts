@@ -121,7 +121,7 @@ function bundleRuntime(made: string, work: string): boolean {
         chunkFileNames: 'src/chunk-[hash].js',
         minifyInternalExports: false,
         // Comments and blanks alone: names stay readable in stacks.
-        minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
+        minify: false,
         // One file for what a child needs: each further one costs half a millisecond.
         codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: 'runtime', test: RUNTIME_FILES }] },
       },

@@ -1,11 +1,12 @@
 /** One connected actor: its channel, what we have asked of it, and what it has asked of us. */
 import { MessagingError, TransportClosed, type Uid } from '../errors.ts'
-import { park } from '../scope/index.ts'
+import { currentScope } from '../scope/index.ts'
 import type { Channel } from '../wire/channel.ts'
 import { type Aid, type Kind, type Message, Msg, type StartOptions, uidOf } from '../wire/messages.ts'
 import { unpackError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
+import { NumberMap } from './number-map.ts'
 import { PendingCall } from './pending-call.ts'
 
 /** Our half of something that was started over a channel; the other half is in the peer, or the other way round. */
@@ -26,13 +27,13 @@ export interface Dialog {
 /** The half of a dialog that runs here because the peer asked for it. */
 export interface Served {
   readonly label: string
-  cancel(by: Uid): void
+  cancelBy(by: Uid): void
   item?(value: unknown): void
   stop?(): void
   granted?(count: number): void
   failed?(error: unknown): void
   /** Settles when the task is over and its last message is on its way. */
-  readonly over: Promise<void>
+  readonly ended: Promise<void>
   lost(): void
 }
 
@@ -49,9 +50,9 @@ export class Peer {
   readonly channel: Channel
   readonly aid: Aid
   /** What we started there, by number. */
-  readonly asked = new Map<number, Dialog>()
+  readonly asked = new NumberMap<Dialog>()
   /** What the peer started here, by number. */
-  readonly served = new Map<number, Served>()
+  readonly served = new NumberMap<Served>()
   /** We have asked this actor to end (R-202). */
   cancelCalled = false
   /** An error of the whole link; every later call throws it (R-321). */
@@ -115,9 +116,15 @@ export class Peer {
 
   /** Calls a function there. Cancelling the caller's scope cancels the task there and waits for its end, bounded. */
   call(module: string, name: string, args: unknown[]): Promise<unknown> {
-    return park({ reason: 'call reply', on: name, by: this.aid.name }, (resolve, reject) => {
-      const cid = this.open(new PendingCall(this, name, resolve, reject), module, name, args, 'func', null)
-      return () => this.cancelTask(cid)
+    const scope = currentScope()
+    if (scope.reason !== undefined) return Promise.reject(scope.reason)
+    return new Promise((resolve, reject) => {
+      const call = new PendingCall(this, name, scope, resolve, reject)
+      try {
+        call.cid = this.open(call, module, name, args, 'func', null)
+      } catch (error) {
+        call.fail(error)
+      }
     })
   }
 
@@ -271,7 +278,7 @@ export class Peer {
     const error = unpackError(wire, this.actor.uid)
     if (cid === 0) {
       this.linkError ??= error
-      for (const [id, dialog] of [...this.asked]) {
+      for (const [id, dialog] of this.asked.entries()) {
         this.asked.delete(id)
         dialog.failed(error)
       }
@@ -299,8 +306,8 @@ export class Peer {
       this.reply([Msg.cancelAck, cid])
       return
     }
-    served.cancel(this.uid)
-    void served.over.then(() => this.reply([Msg.cancelAck, cid]))
+    served.cancelBy(this.uid)
+    void served.ended.then(() => this.reply([Msg.cancelAck, cid]))
   }
 
   /** `cancelAck` answers both kinds of requests: numbers of tasks are told from those of actors by their sign. */
@@ -335,14 +342,14 @@ export class Peer {
     if (this.#isClosed) return
     this.#isClosed = true
     this.actor.peers.delete(this)
-    for (const [cid, dialog] of [...this.asked]) {
+    for (const [cid, dialog] of this.asked.entries()) {
       this.asked.delete(cid)
       dialog.lost(reason)
     }
     for (const done of [...this.#cancels.values()]) done(false)
     for (const request of [...this.#requests.values()]) request.lost()
     // What this channel has started ends with it, and nothing else does (R-255).
-    for (const served of [...this.served.values()]) served.lost()
+    for (const [, served] of this.served.entries()) served.lost()
     log(reason.logLevel === 'error' ? 'warning' : 'transport', `channel to ${this.aid.name}: ${reason.message}`)
     this.#closed.resolve()
     this.actor.peerGone(this, reason)

@@ -8,14 +8,14 @@ import {
   TransportClosed,
   type Uid,
 } from '../errors.ts'
-import { currentScope, runDetached, type Task } from '../scope/index.ts'
+import { currentScope, runDetached, Task } from '../scope/index.ts'
 import { type Kind, Msg, type Start } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
 import { Context } from './context.ts'
 import { LIMITS } from './deadlines.ts'
-import { kindOf } from './endpoints.ts'
 import { log } from './log.ts'
+import type { Endpoint } from './modules.ts'
 import type { Peer, Served } from './peer.ts'
 import { selfMethod } from './self-methods.ts'
 
@@ -31,21 +31,21 @@ export function serveStart(actor: Actor, peer: Peer, message: Start): void {
     sendError(actor, peer, cid, cancellation(actor, reason))
     return
   }
-  let fn: (...args: unknown[]) => unknown
-  let kind: Kind = 'func'
+  let endpoint: Endpoint
   try {
-    if (module === 'self') fn = selfMethod(actor, peer, name)
-    else {
-      fn = actor.modules.find(module, name)
-      kind = kindOf(fn)
-      checkKind(name, kind, wanted)
-    }
+    endpoint =
+      module === 'self' ? { fn: selfMethod(actor, peer, name), kind: 'func' } : actor.modules.find(module, name)
+    checkKind(name, endpoint.kind, wanted)
   } catch (error) {
     sendError(actor, peer, cid, error)
     return
   }
-  if (kind === 'func') new ServedCall(actor, peer, cid, name, fn, args)
-  else new ServedContext(actor, peer, cid, name, fn, args, kind, options?.buffer ?? LIMITS.streamBuffer)
+  const { fn, kind } = endpoint
+  if (kind === 'func') {
+    const call = new ServedCall(actor, peer, cid, name)
+    peer.served.set(cid, call)
+    actor.service.begin(call, () => fn(...args))
+  } else new ServedContext(actor, peer, cid, name, fn, args, kind, options?.buffer ?? LIMITS.streamBuffer)
 }
 
 /** Methods of the runtime that wait for something; the others are answered also by an actor that is ending. */
@@ -74,71 +74,52 @@ function checkKind(name: string, kind: Kind, wanted: Kind | null): void {
   )
 }
 
-/** A call of a function: no context, no stream. */
-class ServedCall implements Served {
+/** A call of a function: no context, no stream. It is its own task. */
+class ServedCall extends Task<unknown> implements Served {
   readonly #actor: Actor
   readonly #peer: Peer
   readonly #cid: number
-  readonly #name: string
-  readonly #task: Task<unknown>
-  #over: Promise<void> | undefined
 
-  constructor(
-    actor: Actor,
-    peer: Peer,
-    cid: number,
-    name: string,
-    fn: (...args: unknown[]) => unknown,
-    args: unknown[],
-  ) {
+  constructor(actor: Actor, peer: Peer, cid: number, name: string) {
+    super(actor.service.scope, name)
     this.#actor = actor
     this.#peer = peer
     this.#cid = cid
-    this.#name = name
-    peer.served.set(cid, this)
-    this.#task = actor.service.spawn(async () => fn(...args), { name })
-    this.#over = this.#task.result.then(
-      (value) => this.#done(value),
-      (error) => this.#failed(error),
-    )
   }
 
   get label(): string {
-    return `call ${this.#name} for ${this.#peer.aid.name}`
+    return `call ${this.name} for ${this.#peer.aid.name}`
   }
 
-  get over(): Promise<void> {
-    return this.#over ?? Promise.resolve()
+  get ended(): Promise<void> {
+    return this.result.then(ignore, ignore)
   }
 
-  cancel(by: Uid): void {
-    this.#task.scope.cancel(
-      new ContextCancelled(`task ${this.#name} was cancelled by ${by[0]}`, { canceller: by, srcUid: this.#actor.uid }),
+  cancelBy(by: Uid): void {
+    this.cancel(
+      new ContextCancelled(`task ${this.name} was cancelled by ${by[0]}`, { canceller: by, srcUid: this.#actor.uid }),
     )
   }
 
   lost(): void {
-    this.#task.scope.cancel(
-      new ContextCancelled(`the channel to ${this.#peer.aid.name}, which had started ${this.#name}, is gone`),
-    )
+    this.cancel(new ContextCancelled(`the channel to ${this.#peer.aid.name}, which had started ${this.name}, is gone`))
   }
 
-  #done(value: unknown): void {
+  override returned(value: unknown): void {
     this.#peer.served.delete(this.#cid)
     sendResult(this.#actor, this.#peer, this.#cid, value)
+    super.returned(undefined)
   }
 
-  #failed(error: unknown): void {
+  override threw(error: unknown): void {
     this.#peer.served.delete(this.#cid)
-    const { scope } = this.#task
-    sendError(
-      this.#actor,
-      this.#peer,
-      this.#cid,
-      scope.cancelled && isCancelled(error) ? cancellation(this.#actor, scope.reason) : error,
-    )
+    const told = this.cancelled && isCancelled(error) ? cancellation(this.#actor, this.reason) : error
+    sendError(this.#actor, this.#peer, this.#cid, told)
+    super.threw(error)
   }
 }
+
+function ignore(): void {}
 
 /** A context or an async generator: both have a stream. */
 class ServedContext implements Served {
@@ -147,7 +128,7 @@ class ServedContext implements Served {
   readonly #cid: number
   readonly #context: Context<unknown, unknown, unknown, unknown>
   readonly #task: Task<unknown>
-  readonly over: Promise<void>
+  readonly ended: Promise<void>
 
   constructor(
     actor: Actor,
@@ -180,7 +161,7 @@ class ServedContext implements Served {
       },
       { name },
     )
-    this.over = this.#task.result.then(
+    this.ended = this.#task.result.then(
       (value) => this.#done(value),
       (error) => this.#failed(error),
     )
@@ -190,7 +171,7 @@ class ServedContext implements Served {
     return this.#context.label
   }
 
-  cancel(by: Uid): void {
+  cancelBy(by: Uid): void {
     this.#task.scope.cancel(
       new ContextCancelled(`task ${this.#context.name} was cancelled by ${by[0]}`, {
         canceller: by,

@@ -1,7 +1,7 @@
 /** Structured concurrency inside one process. */
 export { scopeLimits } from './limits.ts'
 export { openTaskNursery, TaskNursery, type TaskNurseryOptions } from './nursery.ts'
-export { checkpoint, type Disarm, park, parkOn, sleep, sleepForever } from './park.ts'
+export { checkpoint, type Disarm, Parked, park, parkOn, sleep, sleepForever } from './park.ts'
 export { WAIT_REASONS, type Wait, type WaitReason } from './reasons.ts'
 export {
   failAfter,

@@ -26,8 +26,8 @@ export class TaskNursery {
   readonly name: string
   /** Scope of all tasks. */
   readonly scope: Scope
-  /** Living tasks. @internal */
-  readonly tasks = new Set<Task>()
+  /** Number of living tasks. @internal */
+  living = 0
   /** Tasks that did not react to the cancellation and were given up (R-226). */
   readonly uncooperative: UncooperativeTask[] = []
   /** @internal */
@@ -49,8 +49,16 @@ export class TaskNursery {
     this.owner = taskOf(parent)
     this.#site = captureSite(1, openTaskNursery)
     openNurseries.add(this)
-    this.scope.addCallback(() => this.#watchAll())
-    if (parent.cancelled) this.#watchAll()
+    this.scope.onCancel(() => this.#watchAll())
+  }
+
+  /** Living tasks, the oldest first. @internal */
+  get tasks(): Task[] {
+    const tasks: Task[] = []
+    for (let child = this.scope.firstChild; child !== undefined; child = child.nextSibling) {
+      if (child instanceof Task) tasks.push(child)
+    }
+    return tasks
   }
 
   /** Where it was opened. */
@@ -73,7 +81,13 @@ export class TaskNursery {
     }
     const task = new Task<R>(this.scope, options?.name ?? (fn.name || 'task'))
     task.site = captureSite(++this.#count, this.spawn as (...args: never[]) => unknown)
-    this.tasks.add(task)
+    this.begin(task, fn)
+    return task
+  }
+
+  /** Runs a task that was made below {@link scope}. @internal */
+  begin<R>(task: Task<R>, fn: (scope: Scope) => Promise<R> | R): void {
+    this.living++
     let promise: Promise<R>
     if (task.reason !== undefined) promise = Promise.reject(task.reason)
     else {
@@ -84,20 +98,17 @@ export class TaskNursery {
         promise = Promise.reject(error)
       }
     }
-    const result = promise.then(
+    promise.then(
       (value) => {
         this.#ended(task)
-        return value
+        task.returned(value)
       },
       (error) => {
         this.#failed(task, error)
-        throw error
+        task.threw(error)
       },
     )
-    result.catch(ignore)
-    task.result = result
     if (this.#watched) this.#watch(task)
-    return task
   }
 
   #failed(task: Task, error: unknown): void {
@@ -120,12 +131,12 @@ export class TaskNursery {
     if (task.over) return
     task.over = true
     task.leave()
-    this.tasks.delete(task)
+    this.living--
     if (this.#watched) {
       this.#endGraces.get(task)?.()
       this.#endGraces.delete(task)
     }
-    if (this.tasks.size === 0 && this.#idle.length > 0) for (const wake of this.#idle.splice(0)) wake()
+    if (this.living === 0 && this.#idle.length > 0) for (const wake of this.#idle.splice(0)) wake()
   }
 
   // ---- cancellation
@@ -161,7 +172,7 @@ export class TaskNursery {
 
   /** Settles when no task is left, now or after those that run. Bounded once the nursery is cancelled. */
   idle(): Promise<void> {
-    if (this.tasks.size === 0) return Promise.resolve()
+    if (this.living === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#idle.push(resolve)
     })
@@ -169,7 +180,7 @@ export class TaskNursery {
 
   /** Waits for all tasks and closes. @throws nothing of theirs: see {@link outcome} */
   async join(): Promise<void> {
-    while (this.tasks.size > 0) await this.idle()
+    while (this.living > 0) await this.idle()
     this.close()
   }
 
@@ -244,7 +255,7 @@ export async function openTaskNursery<T>(
 
 /** Waits for all tasks; the task around it is parked meanwhile, and bounded by the tasks' graces once it is cancelled. */
 async function wholeEnd(nursery: TaskNursery, outer: Scope): Promise<void> {
-  if (nursery.tasks.size > 0) {
+  if (nursery.living > 0) {
     try {
       await park({ reason: 'child task', on: nursery.name }, (resolve) => {
         void nursery.idle().then(resolve)
@@ -271,5 +282,3 @@ async function unlessCancelled<T>(nursery: TaskNursery, outer: Scope, main: Task
     throw outer.reason ?? error
   }
 }
-
-function ignore(): void {}

@@ -2,8 +2,8 @@
 import type { CancelledError } from '../errors.ts'
 import { clearTimer, monotonic, startTimer } from './clock.ts'
 import { checkMs } from './limits.ts'
-import type { Wait } from './reasons.ts'
-import { current, currentScope, hold, type Scope } from './scope.ts'
+import type { Wait, WaitReason } from './reasons.ts'
+import { current, currentScope, hold, type Listener, type Scope } from './scope.ts'
 import { type OpenWait, type Task, taskOf } from './task.ts'
 
 /** Called when the wait is given up because of a cancellation. A promise that it gives holds the rejection back. */
@@ -36,60 +36,93 @@ export function park<T = void>(
   const scope = currentScope()
   if (scope.reason !== undefined) return Promise.reject(scope.reason)
   return new Promise<T>((resolve, reject) => {
-    const parked = new Parked<T>(scope, wait, resolve, reject)
+    const parked = new ParkedUntil<T>(scope, wait.reason, wait.on, wait.by, resolve, reject)
     try {
-      const disarm = arm(parked.succeed, parked.fail)
-      if (typeof disarm === 'function') parked.disarm = disarm as Disarm
+      const disarm = arm(
+        (value) => parked.succeed(value),
+        (error) => parked.fail(error),
+      )
+      if (typeof disarm === 'function') parked.disarmer = disarm as Disarm
     } catch (error) {
       parked.fail(error)
     }
   })
 }
 
-class Parked<T> {
-  disarm: Disarm | undefined
-  readonly #scope: Scope
+/** One wait: what it is for, how it ends. What every call of an actor costs has this in it, so it is one object. @internal */
+export class Parked<T> implements Listener, OpenWait {
+  previous: Listener | undefined = undefined
+  next: Listener | undefined = undefined
+  listensTo: Scope | undefined = undefined
+  readonly reason: WaitReason
+  readonly on: string | undefined
+  readonly by: string | undefined
+  readonly since: number
   readonly #task: Task | undefined
-  readonly #wait: OpenWait
   readonly #resolve: (value: T) => void
   readonly #reject: (error: unknown) => void
-  #over = false
 
-  constructor(scope: Scope, wait: Wait, resolve: (value: T) => void, reject: (error: unknown) => void) {
-    this.#scope = scope
+  /** @param scope one that is not cancelled */
+  constructor(
+    scope: Scope,
+    reason: WaitReason,
+    on: string | undefined,
+    by: string | undefined,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.reason = reason
+    this.on = on
+    this.by = by
+    this.since = monotonic()
     this.#resolve = resolve
     this.#reject = reject
-    this.#wait = { reason: wait.reason, on: wait.on, by: wait.by, since: monotonic() }
-    this.#task = taskOf(scope)
-    this.#task?.waits.push(this.#wait)
-    scope.addCallback(this.#cancelled)
+    const task = taskOf(scope)
+    this.#task = task
+    if (task !== undefined) {
+      if (task.waits === undefined) task.waits = [this]
+      else task.waits.push(this)
+    }
+    scope.add(this)
   }
 
-  readonly succeed = (value: T): void => {
+  succeed(value: T): void {
     if (this.#leave()) this.#resolve(value)
   }
 
-  readonly fail = (error: unknown): void => {
+  fail(error: unknown): void {
     if (this.#leave()) this.#reject(error)
   }
 
+  /** Called when the wait is given up; see {@link Disarm}. */
+  disarm(): unknown {
+    return undefined
+  }
+
   #leave(): boolean {
-    if (this.#over) return false
-    this.#over = true
-    this.#scope.dropCallback(this.#cancelled)
+    const scope = this.listensTo
+    if (scope !== undefined) scope.drop(this)
+    else if (!this.#telling) return false
+    this.#telling = false
     const waits = this.#task?.waits
-    if (waits) {
-      const at = waits.lastIndexOf(this.#wait)
-      if (at >= 0) waits.splice(at, 1)
+    if (waits !== undefined) {
+      if (waits.at(-1) === this) waits.pop()
+      else {
+        const at = waits.lastIndexOf(this)
+        if (at >= 0) waits.splice(at, 1)
+      }
     }
     return true
   }
 
-  readonly #cancelled = (reason: CancelledError): void => {
-    if (!this.#leave()) return
+  #telling = false
+
+  told(reason: CancelledError, scope: Scope): void {
+    this.#telling = true
+    this.#leave()
     let held: unknown
     try {
-      held = this.disarm?.()
+      held = this.disarm()
     } catch {
       // Giving up a wait cannot fail: nobody is left to hear of it.
     }
@@ -97,12 +130,21 @@ class Parked<T> {
       this.#reject(reason)
       return
     }
-    const release = hold(this.#scope)
+    const release = hold(scope)
     const go = (): void => {
       release()
       this.#reject(reason)
     }
     held.then(go, go)
+  }
+}
+
+/** A wait that is ended by callbacks. */
+class ParkedUntil<T> extends Parked<T> {
+  disarmer: Disarm | undefined = undefined
+
+  override disarm(): unknown {
+    return this.disarmer?.()
   }
 }
 

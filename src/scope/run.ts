@@ -203,9 +203,9 @@ function bounded<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T
         },
       )
     }
-    scope.addCallback(watch)
+    const unwatch = scope.onCancel(watch)
     const done = (): void => {
-      scope.dropCallback(watch)
+      unwatch()
       endGrace?.()
     }
     start(scope, body).then(
@@ -218,7 +218,6 @@ function bounded<T>(scope: Scope, body: (scope: Scope) => Promise<T>): Promise<T
         reject(error)
       },
     )
-    if (scope.cancelled) watch()
   })
 }
 

@@ -16,19 +16,50 @@ let numbers = 0
 /** One async function that runs in a nursery; it is the scope of what runs in it, too. */
 export class Task<R = unknown> extends Scope {
   readonly id: number = ++numbers
-  /**
-   * Settles with what the function returns or throws. Looking at it is optional: an error reaches the nursery either way and
-   * is never an unhandled rejection.
-   */
-  result!: Promise<R>
   /** @internal waits that go on, the latest last */
-  readonly waits: OpenWait[] = []
+  waits: OpenWait[] | undefined = undefined
   /** @internal */
   over = false
   /** @internal given up, see R-003 */
   givenUp = false
   /** @internal stack of the call that spawned it; not of every task, see `sites.ts` */
-  site: object | undefined
+  site: object | undefined = undefined
+  #outcome: 'value' | 'error' | undefined = undefined
+  #settledWith: unknown = undefined
+  #result: PromiseWithResolvers<unknown> | undefined = undefined
+
+  /**
+   * Settles with what the function returns or throws. Looking at it is optional: an error reaches the nursery either way and
+   * is never an unhandled rejection.
+   */
+  get result(): Promise<R> {
+    if (this.#result === undefined) {
+      // Made at the first look: most tasks are never asked, and a promise is a quarter of what a task costs.
+      this.#result = Promise.withResolvers()
+      this.#result.promise.catch(ignore)
+      this.#tell(this.#result)
+    }
+    return this.#result.promise as Promise<R>
+  }
+
+  #tell({ resolve, reject }: PromiseWithResolvers<unknown>): void {
+    if (this.#outcome === 'value') resolve(this.#settledWith)
+    else if (this.#outcome === 'error') reject(this.#settledWith)
+  }
+
+  /** Its function has returned. @internal */
+  returned(value: unknown): void {
+    this.#outcome = 'value'
+    this.#settledWith = value
+    if (this.#result !== undefined) this.#tell(this.#result)
+  }
+
+  /** Its function has thrown. @internal */
+  threw(error: unknown): void {
+    this.#outcome = 'error'
+    this.#settledWith = error
+    if (this.#result !== undefined) this.#tell(this.#result)
+  }
 
   /** Where it was spawned, if that was noted. */
   get created(): CreationSite | null {
@@ -42,12 +73,12 @@ export class Task<R = unknown> extends Scope {
   get state(): TaskState {
     if (this.over) return 'done'
     if (this.cancelled) return 'cancelling'
-    return this.waits.length > 0 ? 'parked' : 'running'
+    return this.waits !== undefined && this.waits.length > 0 ? 'parked' : 'running'
   }
 
   /** What it waits for: the latest wait. */
   get wait(): OpenWait | undefined {
-    return this.waits.at(-1)
+    return this.waits?.at(-1)
   }
 }
 
@@ -123,3 +154,5 @@ export function afterGrace(isHeld: () => boolean, graceMs: number, expired: () =
   timer = startTimer(look, step)
   return () => clearTimer(timer)
 }
+
+function ignore(): void {}

@@ -37,7 +37,7 @@ export function taskTree(prefix = '', of?: unknown): TaskNode[] {
     state: nursery.scope.cancelled ? 'cancelling' : 'running',
     wait: null,
     created: nursery.created,
-    children: [...nursery.tasks].map((task) => ofTask(task)),
+    children: nursery.tasks.map((task) => ofTask(task)),
   })
   const ofTask = (task: Task): TaskNode => {
     const { wait } = task
@@ -54,7 +54,7 @@ export function taskTree(prefix = '', of?: unknown): TaskNode[] {
       children: (byOwner.get(task) ?? []).map((nursery, index) => ofNursery(nursery, index + 1, `${id}.`)),
     }
   }
-  const owned = new Set([...openNurseries].flatMap((nursery) => [...nursery.tasks]))
+  const owned = new Set([...openNurseries].flatMap((nursery) => nursery.tasks))
   const roots = [...byOwner].filter(([owner]) => owner === undefined || !owned.has(owner))
   return roots.flatMap(([, list]) => list).map((nursery, index) => ofNursery(nursery, index + 1, prefix))
 }

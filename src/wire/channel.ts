@@ -25,7 +25,7 @@ export class Channel {
   constructor(transport: Transport) {
     this.transport = transport
     transport.start({
-      frame: (bytes) => this.#frame(bytes),
+      frame: (bytes, from, to) => this.#frame(bytes, from, to),
       closed: (reason) => {
         this.#closed ??= reason
         this.#onClosed?.(reason)
@@ -72,10 +72,10 @@ export class Channel {
     })
   }
 
-  #frame(bytes: Uint8Array): void {
+  #frame(bytes: Uint8Array, from: number, to: number): void {
     let message: Message
     try {
-      message = this.#decoder.decode(bytes)
+      message = this.#decoder.decode(bytes, from, to)
     } catch (error) {
       this.badFrames++
       this.onBadFrame?.(error)

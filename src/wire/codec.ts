@@ -15,7 +15,8 @@ const RESERVE_START_SPACE = 2048
 const MOST_BLOBS = 60
 
 /** Blobs of the message that is being decoded; decoding is synchronous. */
-let incoming: readonly Uint8Array[] = []
+const NO_BLOBS: readonly Uint8Array[] = []
+let incoming: readonly Uint8Array[] = NO_BLOBS
 
 addExtension({
   Class: Tagged,
@@ -102,55 +103,60 @@ const NAMES: Record<number, string> = {
   [Msg.return]: 'result',
 }
 
-/** What each position of a message must be, by type; `?` stands for anything. */
+/** What each position of a message must be, by type; `i` is a whole number, `?` stands for anything. */
 const SHAPES: Record<number, string> = {
   [Msg.hello]: 'nosbyy',
   [Msg.proof]: 'y',
   [Msg.spec]: '?',
-  [Msg.start]: 'nssa??',
-  [Msg.startAck]: 'n?',
-  [Msg.started]: 'n?',
-  [Msg.yield]: 'n?',
-  [Msg.stop]: 'n',
-  [Msg.return]: 'n?',
-  [Msg.error]: 'n?',
-  [Msg.cancel]: 'n',
-  [Msg.cancelAck]: 'n',
+  [Msg.start]: 'issa??',
+  [Msg.startAck]: 'i?',
+  [Msg.started]: 'i?',
+  [Msg.yield]: 'i?',
+  [Msg.stop]: 'i',
+  [Msg.return]: 'i?',
+  [Msg.error]: 'i?',
+  [Msg.cancel]: 'i',
+  [Msg.cancelAck]: 'i',
   [Msg.cancelActor]: 'nn',
-  [Msg.cancelPending]: 'n',
-  [Msg.grant]: 'nn',
+  [Msg.cancelPending]: 'i',
+  [Msg.grant]: 'ii',
 }
 
 export class Decoder {
   readonly #unpackr = new Unpackr(options() as never)
+  /** Of the one message that is being decoded; an object for each would be one too many. */
+  readonly #part = { start: 0, end: 0 }
 
   /**
    * Decodes the body of a frame (all behind its length).
    *
+   * @param bytes the body stands in it from `from` up to `to`
    * @throws MsgTypeError for bytes that are no message
    */
-  decode(body: Uint8Array): Message {
-    const count = body[0] ?? 0
+  decode(bytes: Uint8Array, from = 0, to = bytes.length): Message {
     let value: unknown
     try {
-      if (count === 0) value = this.#unpackr.unpack(body.subarray(1))
-      else {
-        const { rest, blobs } = splitBlobs(body, count)
-        incoming = blobs
-        value = this.#unpackr.unpack(rest)
-      }
+      if (to <= from) throw new RangeError('it is empty')
+      const count = bytes[from] as number
+      const part = this.#part
+      part.start = from + 1
+      part.end = to
+      if (count > 0) splitBlobs(bytes, from, to, count, part)
+      if (part.start >= part.end) throw new RangeError('it has no message')
+      value = this.#unpackr.unpack(bytes, part)
     } catch (error) {
-      throw new MsgTypeError(`a frame of ${body.length} bytes cannot be decoded`, { cause: error })
+      throw new MsgTypeError(`a frame of ${to - from} bytes cannot be decoded`, { cause: error })
     } finally {
-      incoming = []
+      incoming = NO_BLOBS
     }
-    if (!isMessage(value)) throw new MsgTypeError(`a frame of ${body.length} bytes is no message`)
+    if (!isMessage(value)) throw new MsgTypeError(`a frame of ${to - from} bytes is no message`)
     return value
   }
 }
 
-function splitBlobs(body: Uint8Array, count: number): { rest: Uint8Array; blobs: Uint8Array[] } {
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
+/** Sets `incoming` to the blobs behind the message, and `part` to what is left without them and their lengths. */
+function splitBlobs(bytes: Uint8Array, from: number, to: number, count: number, part: Part): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + from, to - from)
   const lengths: number[] = []
   let total = 0
   for (let i = 0; i < count; i++) {
@@ -158,16 +164,20 @@ function splitBlobs(body: Uint8Array, count: number): { rest: Uint8Array; blobs:
     lengths.push(length)
     total += length
   }
-  const from = 1 + 4 * count
-  const end = body.length - total
-  if (end < from) throw new RangeError('its buffers are larger than itself')
-  let at = end
-  const blobs = lengths.map((length) => {
-    const blob = body.subarray(at, at + length)
+  part.start = from + 1 + 4 * count
+  part.end = to - total
+  if (part.end < part.start) throw new RangeError('its buffers are larger than itself')
+  let at = part.end
+  incoming = lengths.map((length) => {
+    const blob = bytes.subarray(at, at + length)
     at += length
     return blob
   })
-  return { rest: body.subarray(from, end), blobs }
+}
+
+interface Part {
+  start: number
+  end: number
 }
 
 function isMessage(value: unknown): value is Message {
@@ -179,6 +189,9 @@ function isMessage(value: unknown): value is Message {
     switch (shape[i]) {
       case 'n':
         if (typeof item !== 'number') return false
+        break
+      case 'i':
+        if (!Number.isSafeInteger(item)) return false
         break
       case 's':
         if (typeof item !== 'string') return false

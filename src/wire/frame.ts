@@ -2,17 +2,21 @@
 
 /** A longer frame breaks the channel at once (R-323). */
 export const MAX_FRAME_BYTES = 64 * 1024 * 1024
+export const LENGTH_BYTES = 4
+
+/** Takes one frame, without its length: the bytes from `from` up to `to`. A view of each of them would cost more than reading it. */
+export type FrameSink = (bytes: Uint8Array, from: number, to: number) => void
 
 /** Cuts chunks into frames. What belongs to one frame is put together once, when it is whole. */
 export class Splitter {
-  readonly #onFrame: (body: Uint8Array) => void
+  readonly #onFrame: FrameSink
   readonly #max: number
   #chunks: Uint8Array[] = []
   #have = 0
   /** Bytes of the frame that is being gathered, its length included; 0 when that is not known. */
   #need = 0
 
-  constructor(onFrame: (body: Uint8Array) => void, max = MAX_FRAME_BYTES) {
+  constructor(onFrame: FrameSink, max = MAX_FRAME_BYTES) {
     this.#onFrame = onFrame
     this.#max = max
   }
@@ -41,9 +45,9 @@ export class Splitter {
         this.#need = length + 4
         break
       }
-      const body = chunk.subarray(at + 4, at + 4 + length)
-      at += 4 + length
-      this.#onFrame(body)
+      const from = at + 4
+      at = from + length
+      this.#onFrame(chunk, from, at)
     }
     if (at < chunk.length) {
       this.#chunks = [at === 0 ? chunk : chunk.subarray(at)]

@@ -4,8 +4,8 @@ import type { TransportClosed } from '../errors.ts'
 export type TransportKind = 'uds' | 'tcp' | 'port' | 'node-ipc' | 'memory'
 
 export interface TransportEvents {
-  /** One whole frame, without its length. The bytes may be a view of a larger buffer that is not used again. */
-  frame(bytes: Uint8Array): void
+  /** One whole frame, without its length: the bytes from `from` up to `to` of a buffer that is not used again. */
+  frame(bytes: Uint8Array, from: number, to: number): void
   /** Called once, when no frame will come any more. */
   closed(reason: TransportClosed): void
 }

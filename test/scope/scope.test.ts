@@ -299,7 +299,7 @@ describe('a nursery', () => {
       for (let round = 0; round < 3; round++) {
         for (let i = 0; i < 2000; i++) nursery.spawn(async () => i)
         await nursery.idle
-        await eventually('only the body is left', () => nursery.tasks.size === 1)
+        await eventually('only the body is left', () => nursery.tasks.length === 1)
       }
     })
   })

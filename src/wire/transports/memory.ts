@@ -1,5 +1,6 @@
 /** Two ends in one process. Frames are delivered in a later turn, as by any other transport. */
 import type { TransportClosed } from '../../errors.ts'
+import { LENGTH_BYTES } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { Closing, closedHere, lost } from './closing.ts'
 
@@ -30,13 +31,12 @@ class MemoryTransport implements Transport {
   send(parts: readonly Uint8Array[]): boolean {
     if (this.#closing.reason) throw this.#closing.reason
     // A copy: the sender's buffers must not be the receiver's.
-    const all = Buffer.concat(parts)
-    this.other?.take(all.subarray(4))
+    this.other?.take(Buffer.concat(parts))
     return true
   }
 
-  take(body: Uint8Array): void {
-    this.#inbox.push(body)
+  take(frame: Uint8Array): void {
+    this.#inbox.push(frame)
     if (this.#events) this.#schedule()
   }
 
@@ -48,7 +48,9 @@ class MemoryTransport implements Transport {
 
   deliver(): void {
     this.#scheduled = false
-    for (const body of this.#inbox.splice(0)) if (!this.#closing.reason) this.#events?.frame(body)
+    for (const frame of this.#inbox.splice(0)) {
+      if (!this.#closing.reason) this.#events?.frame(frame, LENGTH_BYTES, frame.length)
+    }
   }
 
   drained(): Promise<void> {

@@ -48,8 +48,8 @@ export class NodeIpcTransport implements Transport {
   }
 
   start(events: TransportEvents): void {
-    this.#splitter = new Splitter((body) => {
-      if (!this.#closing.reason) events.frame(body)
+    this.#splitter = new Splitter((bytes, from, to) => {
+      if (!this.#closing.reason) events.frame(bytes, from, to)
     })
     this.#closing.listen((reason) => events.closed(reason))
     const stash = this.#stash ?? []

@@ -36,8 +36,8 @@ export class PortTransport implements Transport {
   }
 
   start(events: TransportEvents): void {
-    const splitter = new Splitter((body) => {
-      if (!this.#closing.reason) events.frame(body)
+    const splitter = new Splitter((bytes, from, to) => {
+      if (!this.#closing.reason) events.frame(bytes, from, to)
     })
     this.#closing.listen((reason) => events.closed(reason))
     this.#port.on('message', (message: unknown) => {

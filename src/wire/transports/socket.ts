@@ -39,8 +39,8 @@ export class SocketTransport implements Transport {
   }
 
   start(events: TransportEvents): void {
-    const splitter = new Splitter((body) => {
-      if (!this.#closing.reason) events.frame(body)
+    const splitter = new Splitter((bytes, from, to) => {
+      if (!this.#closing.reason) events.frame(bytes, from, to)
     })
     this.#splitter = splitter
     this.#closing.listen((reason) => events.closed(reason))

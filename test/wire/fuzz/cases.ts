@@ -73,9 +73,9 @@ export async function fuzz({ cases, seed }: { cases: number; seed: number }): Pr
   fc.assert(
     fc.property(hostile(), (bytes) => {
       const decoder = new Decoder()
-      const splitter = new Splitter((body) => {
+      const splitter = new Splitter((bytes, from, to) => {
         try {
-          const message = decoder.decode(body)
+          const message = decoder.decode(bytes, from, to)
           decoded++
           if (message[0] === Msg.error) {
             const error = unpackError(message[2], ['a', 'b'])
