@@ -35,7 +35,6 @@ export class TaskNursery {
   readonly #site: object | undefined
   readonly #options: TaskNurseryOptions
   readonly #failures: unknown[] = []
-  #count = 0
   #closed = false
   #watched = false
   #endGraces = new Map<Task, () => void>()
@@ -47,7 +46,7 @@ export class TaskNursery {
     this.#options = options
     this.scope = new Scope(parent, this.name)
     this.owner = taskOf(parent)
-    this.#site = captureSite(1, openTaskNursery)
+    this.#site = captureSite()
     openNurseries.add(this)
     this.scope.onCancel(() => this.#watchAll())
   }
@@ -80,7 +79,7 @@ export class TaskNursery {
       )
     }
     const task = new Task<R>(this.scope, options?.name ?? (fn.name || 'task'))
-    task.site = captureSite(++this.#count, this.spawn as (...args: never[]) => unknown)
+    task.site = captureSite()
     this.begin(task, fn)
     return task
   }

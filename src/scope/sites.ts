@@ -1,6 +1,6 @@
 /**
- * Where tasks were spawned. Taking a stack costs 1.3 µs, more than twice a whole task, so not every task gets one: the first
- * two of a nursery do, and then those that come at least 50 µs after the last one that did (`npm run bench -- --suites scope`).
+ * Where tasks were spawned. Taking a stack costs about 1.5 µs, more than a whole task, so a burst of tasks all have one, and
+ * whoever spawns on and on gets one for every 50 µs (`npm run bench:runtime -- --only tasks`).
  */
 import { monotonic } from './clock.ts'
 
@@ -10,48 +10,52 @@ export interface CreationSite {
   column: number
 }
 
-const ALWAYS = 2
+const BURST = 128
 const APART_MS = 0.05
-const FRAMES = 4
+const FRAMES = 6
 
-let last = 0
+let left = BURST
+let emptyAt = 0
 
-/**
- * The stack of the caller, unformatted, which is the dear part; undefined when it is left out.
- *
- * @param count how many tasks the nursery has spawned
- * @param below the function whose caller is meant
- */
-export function captureSite(count: number, below: (...args: never[]) => unknown): object | undefined {
-  if (count > ALWAYS) {
-    const now = monotonic()
-    if (now - last < APART_MS) return undefined
-    last = now
+/** The stack of the caller, unformatted, which is the dear part; undefined when it is left out. */
+export function captureSite(): object | undefined {
+  if (left === 0) {
+    left = Math.min(BURST, Math.floor((monotonic() - emptyAt) / APART_MS))
+    if (left === 0) return undefined
   }
+  if (--left === 0) emptyAt = monotonic()
   const before = Error.stackTraceLimit
   Error.stackTraceLimit = FRAMES
-  const holder = {}
-  Error.captureStackTrace(holder, below)
+  // A fifth cheaper than captureStackTrace() on an object; frames of the runtime are left out when it is read.
+  const holder = new Error()
   Error.stackTraceLimit = before
   return holder
 }
 
 const FRAME = /^\s+at (?:.*\()?(?:file:\/\/)?(\/.*|[A-Za-z]:.*):(\d+):(\d+)\)?$/
 
-/** First frame that is neither Node's nor harrow's. */
+/** First frame that is neither Node's nor harrow's; null when there is none, as for tasks of the runtime itself. */
 export function describeSite(site: object | undefined): CreationSite | null {
-  const stack = (site as { stack?: unknown } | undefined)?.stack
-  if (typeof stack !== 'string') return null
-  let found: CreationSite | null = null
-  for (const line of stack.split('\n')) {
+  for (const line of frames(site)) {
     const [, path, row, column] = FRAME.exec(line) ?? []
-    if (path === undefined) continue
-    const here = { path, line: Number(row), column: Number(column) }
-    found ??= here
-    if (!OWN.test(path)) return here
+    if (path !== undefined) return { path, line: Number(row), column: Number(column) }
   }
-  return found
+  return null
 }
 
-/** Files of the runtime itself. */
-const OWN = /\/harrow\/(src|dist)\/|\/src\/(scope|actor)\/[\w-]+\.[jt]s$/
+/** The stack as text, without the frames of the runtime; empty when none was taken. */
+export function siteStack(site: object | undefined): string {
+  return frames(site).join('\n')
+}
+
+function frames(site: object | undefined): string[] {
+  const stack = (site as { stack?: unknown } | undefined)?.stack
+  if (typeof stack !== 'string') return []
+  return stack
+    .split('\n')
+    .slice(1)
+    .filter((line) => !line.includes(OWN))
+}
+
+/** The folder of the runtime: that of the source, or that of the bundle. */
+const OWN = new URL(import.meta.url.endsWith('/scope/sites.ts') ? '..' : '.', import.meta.url).pathname

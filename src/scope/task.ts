@@ -1,7 +1,7 @@
 import { clearTimer, monotonic, startTimer } from './clock.ts'
 import type { Wait } from './reasons.ts'
 import { current, Scope } from './scope.ts'
-import { type CreationSite, describeSite } from './sites.ts'
+import { type CreationSite, describeSite, siteStack } from './sites.ts'
 
 /** A wait that goes on, with the time at which it began. */
 export interface OpenWait extends Wait {
@@ -123,8 +123,7 @@ export function onUncooperative(listener: (task: UncooperativeTask) => void): ()
 
 /** @internal */
 export function giveUp(name: string, site: object | undefined, wait: Wait | undefined): UncooperativeTask {
-  const stack = (site as { stack?: string } | undefined)?.stack ?? ''
-  const task = { name, startedAtStack: stack.replace(/^.*\n/, ''), wait, givenUpAt: Date.now() }
+  const task = { name, startedAtStack: siteStack(site), wait, givenUpAt: Date.now() }
   givenUp.push(task)
   if (givenUp.length > MOST_REMEMBERED) givenUp.shift()
   for (const listener of listeners) listener(task)
