@@ -89,7 +89,7 @@ const RUNTIME = [
 
 /** Files of dist that every child loads, or that share state with those. */
 const RUNTIME_FILES =
-  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|reference|root|discovery|election|portal|index|current-context)|src/spawn/(methods|process-entry|compile-cache)|src/errors|src/process/(clean|identity|procfs)|msgpackr/)'
+  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|reference|root|discovery|election|portal|index|current-context)|src/spawn/(methods|process-entry)|src/errors|src/inspect/actors|src/process/(clean|identity|procfs)|msgpackr/)'
 
 function bundleRuntime(made: string, work: string): boolean {
   const config = join(work, 'rolldown.config.mjs')
@@ -120,8 +120,6 @@ function bundleRuntime(made: string, work: string): boolean {
         // Beside the index: paths of entries are taken from there.
         chunkFileNames: 'src/chunk-[hash].js',
         minifyInternalExports: false,
-        // Comments and blanks alone: names stay readable in stacks.
-        minify: false,
         // One file for what a child needs: each further one costs half a millisecond.
         codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: 'runtime', test: RUNTIME_FILES }] },
       },

@@ -83,7 +83,8 @@ export class Child {
     log('runtime', `${this} starts`)
     if (handle.link) {
       acceptPeer(handle.link, {
-        self: this.actor.aid,
+        // With the address, so that the child knows a registrar that is its parent, and asks it over this link.
+        self: { ...this.actor.aid, addr: formatAddress(address) },
         registrar: this.actor.registry !== undefined,
         limitMs: this.actor.vars.deadlines.handshakeIn,
       }).then(linked.resolve, linked.reject)

@@ -3,9 +3,9 @@
  * compile cache, which has to be switched on before.
  */
 import { enableCompileCache } from 'node:module'
-import { compileCacheFolder } from '../compile-cache.ts'
 
-const folder = compileCacheFolder()
+// Nothing else is imported here. Without effect where the environment has decided on a cache itself.
+const folder = process.env.HARROW_COMPILE_CACHE
 if (folder) enableCompileCache(folder)
 
 await import('./main.ts')
