@@ -48,6 +48,7 @@ describe('the public names', () => {
         "NoRuntime",
         "NotImplementedSpawnMethodError",
         "OrphanError",
+        "Parked",
         "Portal",
         "ProbeError",
         "RemoteActorError",
