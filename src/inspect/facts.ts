@@ -69,6 +69,8 @@ export interface SuspendedFunction {
   owner: string | null
   /** For a leaf: who holds the promise that it awaits. Empty when nobody was found. */
   heldBy: HeldBy[]
+  /** So many of it wait at the same place below the same waiters; absent for one. */
+  count?: number
 }
 
 /** Result of looking at an idle thread's heap. */

@@ -1,11 +1,13 @@
+import { type AsyncStackFrame, asyncStacks } from './async-stacks.ts'
 import { driveSync, type InspectorCall, withSession } from './drive.ts'
-import type { AsyncFacts, HeldBy, SuspendedFunction } from './facts.ts'
+import type { AsyncFacts, HeldBy, Position, SuspendedFunction } from './facts.ts'
 import { findAwaiters } from './heap/awaiters.ts'
 import { findGenerators, type HeapGenerator, registersOf } from './heap/generators.ts'
 import { code, type HeapGraph } from './heap/graph.ts'
 import { findHolders } from './heap/holders.ts'
 import { type Redact, releaseObjects, resolveFrame } from './heap/resolve.ts'
 import { takeSnapshotHere } from './heap/take.ts'
+import { isUserScript } from './user-script.ts'
 
 /** Tells marker functions apart: a marker is an async function that awaits the body of one test or hook. */
 export interface OwnerRule {
@@ -16,7 +18,7 @@ export interface OwnerRule {
 }
 
 export interface InspectOptions {
-  /** Is a script the user's? Default: not `node:`, not below `node_modules`, not without a name. */
+  /** Is a script the user's? Default: {@link isUserScript}. */
   isUser?: (url: string) => boolean
   ownerRule?: OwnerRule
   /** Label whose frames are resolved first. */
@@ -52,11 +54,6 @@ interface Entry {
   owner: string | null
   /** No user's function stands below it; worked out when asked for. */
   leaf?: boolean
-}
-
-/** The default of {@link InspectOptions.isUser}. */
-export function isUserScript(url: string): boolean {
-  return url !== '' && !/^(node|evalmachine|eval|wasm):?/.test(url) && !/[\\/]node_modules[\\/]/.test(url)
 }
 
 /**
@@ -102,7 +99,7 @@ export function* inspectSuspended(
       heldBy,
     })
   }
-  yield* resolvePositions(listed, facts, options, notes)
+  yield* resolvePositions(heap, listed, facts, options, notes)
   return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
 }
 
@@ -241,7 +238,12 @@ function resolveOrder(listed: readonly Entry[], options: InspectOptions): Entry[
   return [...order]
 }
 
+/**
+ * Positions of all of them by the stacks of the promises that they await; then, one walk over the heap each, the locals of
+ * the first and the positions of those whose promise several wait for.
+ */
 function* resolvePositions(
+  heap: HeapGraph,
   listed: readonly Entry[],
   facts: ReadonlyMap<Entry, SuspendedFunction>,
   options: InspectOptions,
@@ -249,29 +251,59 @@ function* resolvePositions(
 ): Generator<InspectorCall, void, unknown> {
   const { budgetMs = 1000, maxResolve = 12, localsFor = 6 } = options
   const order = resolveOrder(listed, options).filter((entry) => facts.has(entry))
+  if (order.length === 0) return
+  const places = yield* placesOf(heap, listed, notes)
+  for (const [entry, at] of places) facts.get(entry)!.at ??= at
   const began = now()
   let slowest = 0
   let tried = 0
-  for (const entry of order) {
+  for (const [place, entry] of order.entries()) {
+    const fact = facts.get(entry)!
+    const withLocals = place < localsFor
+    if (fact.at !== null && !withLocals) continue
     const started = now()
     // One look-up walks the whole heap, so the next one will take about as long as the last.
     if (tried >= maxResolve || (tried > 0 && started - began + slowest > budgetMs)) break
     tried++
-    const fact = facts.get(entry)!
     try {
-      const frame = yield* resolveFrame(fact.id, fact.script, tried <= localsFor, options.redact)
-      fact.at = frame.at
+      const frame = yield* resolveFrame(fact.id, fact.script, withLocals, options.redact)
+      fact.at ??= frame.at
       if (frame.locals) fact.locals = frame.locals
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
-      notes.push(`no exact line for ${fact.fn || 'an anonymous function'} (${fact.script}): ${why}`)
+      const what = fact.at === null ? 'exact line' : 'locals'
+      notes.push(`no ${what} for ${fact.fn || 'an anonymous function'} (${fact.script}): ${why}`)
     }
     slowest = Math.max(slowest, now() - started)
   }
   if (tried > 0) yield* releaseObjects()
-  const left = order.length - tried
+  const left = order.filter((entry) => facts.get(entry)!.at === null).length
   if (left > 0)
     notes.push(
       `${left} of ${order.length} suspended functions without exact line (limit of ${tried >= maxResolve ? `${maxResolve} functions` : `${budgetMs} ms`})`,
     )
+}
+
+/** Where each function stands, as far as V8 finds it from the promise that it awaits. */
+function* placesOf(
+  heap: HeapGraph,
+  listed: readonly Entry[],
+  notes: string[],
+): Generator<InspectorCall, Map<Entry, Position>, unknown> {
+  const places = new Map<Entry, Position>()
+  try {
+    const nearest = new Map<number, AsyncStackFrame>()
+    const found = yield* asyncStacks({ ids: true })
+    for (const { promise, frames } of found.stacks) if (frames[0]) nearest.set(promise, frames[0])
+    for (const entry of listed) {
+      for (const node of entry.generator.awaits) {
+        const at = nearest.get(heap.id(node))?.at
+        if (at) places.set(entry, { ...at, url: entry.generator.script || at.url })
+      }
+    }
+    notes.push(...found.notes)
+  } catch (error) {
+    notes.push(`positions are looked up one by one: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  return places
 }
