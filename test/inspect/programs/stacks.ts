@@ -82,9 +82,8 @@ async function sharedBy(): Promise<void> {
   await shared // @sharedBy
 }
 
-const imported = import(
-  `data:text/javascript,globalThis.keepImport ??= [];await new Promise((r) => keepImport.push(r))`
-)
+const body = 'globalThis.keepImport ??= [];await new Promise((r) => keepImport.push(r))'
+const imported = import(['data:text/javascript', encodeURI(body)].join())
 kept.push(
   all(),
   any(),
