@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { ProbeError } from '../errors.ts'
 import { createWire, type InspectorClient, pause, within } from './client.ts'
 import { checkLoopback, findInspectorUrl } from './inspector-url.ts'
@@ -17,6 +17,9 @@ const Socket = globalThis.WebSocket
 /** How long to wait for the answer to a closed connection. */
 const CLOSE_MS = 500
 const POLL_MS = 20
+/** For half a minute a look for an inspector that starts after we gave up. */
+const LATE_MS = 500
+const LATE_LOOKS = 60
 /** Number of SIGUSR1 on Linux, see signal(7). */
 const SIGUSR1_LINUX = 10n
 
@@ -55,6 +58,7 @@ export async function attachProcess(pid: number, options: AttachProcessOptions =
       search.abort()
       // The signal stays pending in a blocked process: should the inspector come up later, it is closed again.
       if (options.url !== undefined) pending.then((address) => closeLateInspector(address)).catch(() => {})
+      else watchForLateInspector(pid, LATE_LOOKS)
       throw error instanceof ProbeError ? error : new ProbeError(late, { cause: error })
     }
   }
@@ -155,6 +159,16 @@ async function pollForUrl(pid: number, signal: AbortSignal): Promise<string> {
     if (signal.aborted) throw new ProbeError('gave up looking for the inspector')
     await pause(POLL_MS)
   }
+}
+
+/** Looks now and then without keeping this process alive. */
+function watchForLateInspector(pid: number, looks: number): void {
+  const look = async (): Promise<void> => {
+    const url = await findInspectorUrl(pid)
+    if (url !== undefined) await closeLateInspector(url)
+    else if (existsSync(`/proc/${pid}`)) watchForLateInspector(pid, looks - 1)
+  }
+  if (looks > 0) setTimeout(() => void look().catch(() => {}), LATE_MS).unref()
 }
 
 async function closeLateInspector(address: string): Promise<void> {
