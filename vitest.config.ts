@@ -7,7 +7,7 @@ export default defineConfig({
   plugins: [harrow({ ignoreLeaks: [{ kind: 'Descriptor', site: 'node_modules/pidusage' }] })],
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['**/node_modules/**', 'test/hangs/corpus/**', 'test/fixtures/**'],
+    exclude: ['**/node_modules/**', 'test/hangs/corpus/**', 'test/hangs/variants/**', 'test/fixtures/**'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,

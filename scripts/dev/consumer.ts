@@ -9,16 +9,19 @@ const INSTALL_MS = 4 * 60_000
 /**
  * Packs the checkout and installs the tarball into an empty project in `folder`, with the vitest version that the
  * checkout has installed: what a new user gets.
+ *
+ * @param packages names of packages that are to be there as well, in the versions of the checkout
  * @throws when npm fails or takes too long; the message holds its output
  */
-export async function makeConsumer(folder: string): Promise<void> {
+export async function makeConsumer(folder: string, packages: readonly string[] = []): Promise<void> {
   mkdirSync(folder, { recursive: true })
   await runNpm(['pack', '--pack-destination', folder], root, PACK_MS)
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))
   if (tarball === undefined) throw new Error(`npm pack left no tarball in ${folder}`)
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }))
   const quiet = ['--no-audit', '--no-fund', '--prefer-offline']
-  await runNpm(['install', ...quiet, '-D', `./${tarball}`, `vitest@${manifest('vitest').version}`], folder, INSTALL_MS)
+  const others = ['vitest', ...packages].map((name) => `${name}@${manifest(name).version}`)
+  await runNpm(['install', ...quiet, '-D', `./${tarball}`, ...others], folder, INSTALL_MS)
 }
 
 async function runNpm(args: string[], cwd: string, limitMs: number): Promise<void> {

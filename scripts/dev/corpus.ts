@@ -7,10 +7,11 @@ import { parseArgs } from 'node:util'
 import { binOf, childEnv, root } from './checkout.ts'
 import { runChild } from './child.ts'
 import { makeConsumer } from './consumer.ts'
-import { corpusFiles, judge, readExpectation, readRunFile, total } from './score.ts'
+import { corpusFiles, judge, packagesOf, readExpectation, readRunFile, total } from './score.ts'
 
 const USAGE = `npm run corpus -- [folder] [options]
-  folder            corpus files (default test/hangs/corpus)
+  folder            corpus files (default test/hangs/corpus); packages that they import are installed as well
+  --dir folder      the same as an option, e.g. --dir test/hangs/variants
   --only a,b        only files whose names begin so
   --pool forks      vitest's pool: forks or threads
   --limit 600       seconds until the vitest run is ended
@@ -20,6 +21,7 @@ const USAGE = `npm run corpus -- [folder] [options]
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    dir: { type: 'string' },
     only: { type: 'string', default: '' },
     pool: { type: 'string', default: 'forks' },
     limit: { type: 'string', default: '600' },
@@ -33,11 +35,11 @@ if (values.help) console.log(USAGE)
 else process.exitCode = await scoreCorpus()
 
 async function scoreCorpus(): Promise<number> {
-  const folder = resolve(positionals[0] ?? join(root, 'test/hangs/corpus'))
+  const folder = resolve(values.dir ?? positionals[0] ?? join(root, 'test/hangs/corpus'))
   const files = corpusFiles(folder, values.only.split(',').filter(Boolean))
   if (files.length === 0) throw new Error(`no corpus file in ${folder} begins with ${values.only}`)
   const project = mkdtempSync(join(tmpdir(), 'harrow-corpus-'))
-  await makeConsumer(project)
+  await makeConsumer(project, packagesOf(folder, files))
   for (const file of files) copyFileSync(join(folder, file), join(project, file))
   writeFileSync(join(project, 'vitest.config.ts'), config(values.pool))
 

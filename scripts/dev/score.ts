@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
 import { basename, join } from 'node:path'
 
 /** The first line of a corpus file; its README says what each key means. Sites are `file:line`. */
@@ -71,6 +72,19 @@ export function corpusFiles(folder: string, only: string[] = []): string[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.test.ts') && (only.length === 0 || only.some((start) => name.startsWith(start))))
     .sort()
+}
+
+/** Names of the packages that these files import, beside vitest and what is built into Node; sorted. */
+export function packagesOf(folder: string, files: readonly string[]): string[] {
+  const found = new Set<string>()
+  for (const file of files) {
+    const text = readFileSync(join(folder, file), 'utf8')
+    for (const [, from = ''] of text.matchAll(/^(?:import\b.*?|\} )\bfrom '([^'.][^']*)'/gm)) {
+      const name = from.split('/', from.startsWith('@') ? 2 : 1).join('/')
+      if (!isBuiltin(from) && name !== 'vitest') found.add(name)
+    }
+  }
+  return [...found].sort()
 }
 
 /** @throws when the first line of the file is no `// expect:` line */

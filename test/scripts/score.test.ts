@@ -1,5 +1,8 @@
-import { describe, expect, test } from 'vitest'
-import { type Expectation, type Finding, judge, type RunFile, total } from '../../scripts/dev/score.ts'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type Expectation, type Finding, judge, packagesOf, type RunFile, total } from '../../scripts/dev/score.ts'
 
 const want: Expectation = {
   id: 'x',
@@ -43,4 +46,22 @@ describe('the score of a corpus file', () => {
     const rows = [judge('x.test.ts', healthy, record(right)), judge('x.test.ts', healthy, record())]
     expect(total(rows)).toMatchObject({ points: -3, max: 0, alarms: 1, files: 0 })
   })
+})
+
+test('the packages that corpus files need are those that they import', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'harrow-score-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const text = `
+import { test } from 'vitest'
+import { once } from 'node:events'
+import { readFile } from 'fs/promises'
+import Pool from 'pg-pool'
+import {
+  filter,
+} from 'rxjs/operators'
+import { a } from '@scope/name/sub'
+import { b } from './b.ts'
+`
+  writeFileSync(join(folder, 'a.test.ts'), text)
+  expect(packagesOf(folder, ['a.test.ts'])).toEqual(['@scope/name', 'pg-pool', 'rxjs'])
 })
