@@ -2,7 +2,7 @@
 import { redactLocal } from '../../src/dump/redact.ts'
 import type { AsyncFacts, LiveHandle } from '../../src/inspect/facts.ts'
 import { beginLook, lookAtHeld } from '../../src/inspect/held-objects.ts'
-import { dumpSuspendedHere } from '../../src/inspect/suspended.ts'
+import { dumpSuspendedHere } from '../../src/inspect/look-at-heap.ts'
 import type { FetchSite, SentSignal, WaitFacts } from '../../src/inspect/wait-facts.ts'
 import type { FakeTimerFact, SelfReport } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
@@ -25,37 +25,29 @@ export interface SelfReportOptions {
   fetches?: () => FetchSite[]
 }
 
-/** Above this much heap no snapshot is taken: it would take tens of seconds (DESIGN.md, "Cost of a snapshot"). */
-const MAX_HEAP_BYTES = 400 * 1024 * 1024
-
 export function selfReport(options: SelfReportOptions): SelfReport {
   const began = now()
   const notes: string[] = []
   const extra = options.redact.map((source) => new RegExp(source, 'i'))
-  const heap = process.memoryUsage().heapUsed
   let async: AsyncFacts | null = null
   let wait: WaitFacts | null = null
   const begun = attempt(beginLook, notes, 'no look at the children')
-  if (heap > MAX_HEAP_BYTES) {
-    const mb = Math.round(heap / 1024 / 1024)
-    notes.push(`no heap snapshot: ${mb} MB of heap in use, the limit is ${MAX_HEAP_BYTES / 1024 / 1024} MB`)
-  } else {
-    try {
-      const inspection = {
-        isUser: isUserScript,
-        ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript },
-        preferOwner: options.owner ?? undefined,
-        known,
-        redact: (name: string, value: string) => redactLocal(name, value, extra),
-      }
-      async = dumpSuspendedHere(inspection, (found, post) => {
-        const ids = heldIds(found, options.owner)
-        wait = attempt(() => lookAtHeld(post, ids, begun ?? undefined), notes, 'no look at what is waited for')
-      })
-      for (const f of async.suspended) known.add(f.id)
-    } catch (error) {
-      notes.push(`no heap snapshot: ${error instanceof Error ? error.message : String(error)}`)
+  try {
+    const inspection = {
+      isUser: isUserScript,
+      ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript },
+      preferOwner: options.owner ?? undefined,
+      known,
+      redact: (name: string, value: string) => redactLocal(name, value, extra),
     }
+    async = dumpSuspendedHere(inspection, (found, post) => {
+      const ids = heldIds(found, options.owner)
+      wait = attempt(() => lookAtHeld(post, ids, begun ?? undefined), notes, 'no look at what is waited for')
+    })
+    // Without a snapshot the ids are places in a list.
+    if (async.nodes > 0) for (const f of async.suspended) known.add(f.id)
+  } catch (error) {
+    notes.push(`no look at the heap: ${error instanceof Error ? error.message : String(error)}`)
   }
   return {
     async,

@@ -1,12 +1,11 @@
 import { type AsyncStackFrame, asyncStacks } from './async-stacks.ts'
-import { driveSync, type InspectorCall, withSession } from './drive.ts'
+import type { InspectorCall } from './drive.ts'
 import type { AsyncFacts, HeldBy, Position, SuspendedFunction } from './facts.ts'
 import { findAwaiters } from './heap/awaiters.ts'
 import { findGenerators, type HeapGenerator, registersOf } from './heap/generators.ts'
 import { code, type HeapGraph } from './heap/graph.ts'
 import { findHolders } from './heap/holders.ts'
 import { type Redact, releaseObjects, resolveFrame } from './heap/resolve.ts'
-import { takeSnapshotHere } from './heap/take.ts'
 import { isUserScript } from './user-script.ts'
 
 /** Tells marker functions apart: a marker is an async function that awaits the body of one test or hook. */
@@ -101,27 +100,6 @@ export function* inspectSuspended(
   }
   yield* resolvePositions(heap, listed, facts, options, notes)
   return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
-}
-
-/**
- * Takes the facts about the calling thread within one synchronous call; works in the main thread and in workers.
- * Throws a `ProbeError` when no snapshot can be read. The event loop stands still meanwhile: a few hundred milliseconds
- * on a small heap, seconds on one of millions of objects.
- *
- * @param then called with the facts and the inspector before its session ends: heap ids are good for no other one
- */
-export function dumpSuspendedHere(
-  options: InspectOptions = {},
-  then?: (facts: AsyncFacts, post: (method: string, params?: object) => unknown) => void,
-): AsyncFacts {
-  const began = now()
-  const heap = takeSnapshotHere()
-  const facts = withSession((post) => {
-    const found = driveSync(inspectSuspended(heap, options), post)
-    then?.(found, post)
-    return found
-  })
-  return { ...facts, tookMs: now() - began }
 }
 
 function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, rule: OwnerRule | undefined): Entry[] {

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream'
 import { afterEach, describe, expect, test } from 'vitest'
 import { withSession } from '../../src/inspect/drive.ts'
 import { beginLook, lookAtHeld } from '../../src/inspect/held-objects.ts'
-import { dumpSuspendedHere } from '../../src/inspect/suspended.ts'
+import { dumpSuspendedHere } from '../../src/inspect/look-at-heap.ts'
 import type { ChildFact, WaitFacts } from '../../src/inspect/wait-facts.ts'
 import { until } from '../process/sandbox.ts'
 

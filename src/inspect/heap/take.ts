@@ -15,16 +15,28 @@ const { setTimeout, clearTimeout } = globalThis
 export function takeSnapshotHere(limits?: ParseLimits): HeapGraph {
   const parser = new SnapshotParser(limits)
   const stream = v8.getHeapSnapshot()
-  try {
-    for (;;) {
-      const chunk: unknown = stream.read()
-      if (chunk === null) break
-      if (!(chunk instanceof Uint8Array)) throw new ProbeError('the heap snapshot did not come as bytes')
-      parser.write(chunk)
+  let failed: unknown
+  const take = (chunk: unknown): void => {
+    if (!(chunk instanceof Uint8Array)) throw new ProbeError('the heap snapshot did not come as bytes')
+    parser.write(chunk)
+  }
+  // The first read makes V8 write all of it at once, and the stream would keep all of it: twice the size of the heap.
+  stream.push = (chunk: unknown) => {
+    if (chunk === null || failed !== undefined) return false
+    try {
+      take(chunk)
+      return true
+    } catch (error) {
+      failed = error
+      return false
     }
+  }
+  try {
+    for (let chunk: unknown = stream.read(); chunk !== null; chunk = stream.read()) take(chunk)
   } finally {
     stream.destroy()
   }
+  if (failed !== undefined) throw failed
   return new HeapGraph(parser.end())
 }
 

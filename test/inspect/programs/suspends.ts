@@ -4,7 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { dumpSuspendedHere } from '../../../src/inspect/suspended.ts'
+import { dumpSuspendedHere } from '../../../src/inspect/look-at-heap.ts'
 
 const LONG = 600_000
 
