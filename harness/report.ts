@@ -87,6 +87,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     stackError: evidence.stackError,
     kernel: evidence.kernel,
     awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
+    ...(self?.async?.nodes === 0 && { holders: 'unknown' as const }),
     owner: ownerOf(evidence),
     lost: evidence.lost && {
       proven: evidence.lost.proven,

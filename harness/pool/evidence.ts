@@ -204,7 +204,10 @@ export function isQueued(evidence: Evidence): boolean {
   const owner = ownerOf(evidence)
   if (evidence.loop !== 'idle' || !suspended || owner === null) return false
   if (evidence.phase === 'start' || evidence.phase === 'collect' || evidence.phase === 'after-tests') return false
-  const leaves = suspended.filter((f) => f.owner === owner && f.heldBy.length > 0)
+  const own = suspended.filter((f) => f.owner === owner)
+  // Without a snapshot nobody knows who holds it: the second run is the only way to tell.
+  if (evidence.self?.async?.nodes === 0) return own.some((f) => f.user)
+  const leaves = own.filter((f) => f.heldBy.length > 0)
   return leaves.some(({ heldBy }) => heldBy.every(isWaitingLine))
 }
 

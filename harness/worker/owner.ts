@@ -15,3 +15,8 @@ export const OWNER_FUNCTION = 'harrowOwner'
 export function isOwnerScript(url: string): boolean {
   return /\/harness\/worker\/(owner|entry)\.[jt]s$/.test(url)
 }
+
+/** True for vitest's own scripts: what they wait for while a test runs is the test. */
+export function isRunnerScript(url: string): boolean {
+  return /[\\/]node_modules[\\/](?:vitest|@vitest[\\/]runner)[\\/]/.test(url)
+}

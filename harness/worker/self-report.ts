@@ -7,7 +7,7 @@ import type { FetchSite, SentSignal, WaitFacts } from '../../src/inspect/wait-fa
 import type { FakeTimerFact, SelfReport } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
 import { now } from './globals.ts'
-import { isOwnerScript, OWNER_FUNCTION } from './owner.ts'
+import { isOwnerScript, isRunnerScript, OWNER_FUNCTION } from './owner.ts'
 
 /** Heap ids of suspended functions in earlier dumps of this worker: what an earlier test left behind. */
 const known = new Set<number>()
@@ -35,7 +35,7 @@ export function selfReport(options: SelfReportOptions): SelfReport {
   try {
     const inspection = {
       isUser: isUserScript,
-      ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript },
+      ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript, runner: isRunnerScript },
       preferOwner: options.owner ?? undefined,
       known,
       redact: (name: string, value: string) => redactLocal(name, value, extra),

@@ -98,6 +98,8 @@ export interface HangFacts {
   kernel: string[]
   /** Suspended functions of the heap, those of the hung test and the others; null when no snapshot was taken. */
   awaits: AwaitFrame[] | null
+  /** The heap was too large for a snapshot: who holds what is awaited is not known, and not every function was found. */
+  holders?: 'unknown'
   /** The label in `AwaitFrame.owner` that means "this test or hook". */
   owner: string | null
   /** Result of the trace re-run; null when none was made. */

@@ -7,7 +7,7 @@ import { driveAsync, driveSync, type InspectorCall, withSession } from './drive.
 import type { AsyncFacts } from './facts.ts'
 import { takeSnapshotHere, takeSnapshotOver } from './heap/take.ts'
 import { factsFromStacks } from './stack-facts.ts'
-import { type InspectOptions, inspectSuspended } from './suspended.ts'
+import { type InspectOptions, inspectSuspended, type OwnerRule } from './suspended.ts'
 
 const MB = 1024 * 1024
 
@@ -84,10 +84,14 @@ function foldStacks(stacks: Parameters<typeof factsFromStacks>[0], options: Look
   const { ownerRule, isUser, preferOwner } = options
   const facts = factsFromStacks(stacks, {
     ...(isUser && { isUser }),
-    ...(ownerRule && { isMarker: (fn: string, url: string) => fn === ownerRule.fn && ownerRule.script(url) }),
+    ...(ownerRule && { isMarker: markerOf(ownerRule) }),
     owner: preferOwner ?? null,
   })
   return { ...facts, notes: [withoutSnapshot(why), ...facts.notes] }
+}
+
+function markerOf({ fn, script, runner }: OwnerRule): (name: string, url: string) => boolean {
+  return (name, url) => (name === fn && script(url)) || runner?.(url) === true
 }
 
 /**

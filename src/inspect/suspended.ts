@@ -14,6 +14,11 @@ export interface OwnerRule {
   script: (url: string) => boolean
   /** Name of the marker function. Its label is the string argument that starts with `harrow:`. */
   fn: string
+  /**
+   * Scripts of a runner that waits for nothing but sections. A look without a snapshot, which does not see every link between
+   * a marker and its body, takes what they wait for as the section's.
+   */
+  runner?: (url: string) => boolean
 }
 
 export interface InspectOptions {

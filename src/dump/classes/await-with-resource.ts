@@ -24,7 +24,11 @@ export const awaitWithResource: HangClass = {
       holder?.live !== true && isFetch
         ? 'the request was sent and no response has come'
         : (holder?.why ??
-          (requests.length > 0 ? `the system has not answered (${list(requests)} open)` : 'who holds it was not found'))
+          (facts.holders === 'unknown'
+            ? 'who holds it is not known, for the heap is too large for a snapshot'
+            : requests.length > 0
+              ? `the system has not answered (${list(requests)} open)`
+              : 'who holds it was not found'))
     // `waits in fetch` says nothing that the quoted call does not say.
     const at =
       holder === undefined || holder.held.path === holder.held.owner

@@ -25,6 +25,8 @@ export const lostPromise: HangClass = {
       // A function that is not async has no suspended state: its absence proves nothing.
       return facts.body === 'plain' && facts.lost?.proven !== true ? undefined : absent(facts)
     }
+    // Not to know who holds it is no sign that nobody does.
+    if (facts.holders === 'unknown' && facts.lost?.proven !== true) return undefined
     const leaf = leavesOf(facts)[0]
     return leaf !== undefined && leaf.below.length === 0 && (leaf.heldBy.every(isVariable) || forgotten(facts, leaf))
       ? unheld(facts, leaf)
@@ -56,7 +58,8 @@ function absent(facts: HangFacts): Verdict {
   const created = firstUser(lost?.created)
   const proven = lost?.proven === true
   // A function that is not async has no suspended state: its absence says nothing.
-  const blind = !proven && (facts.body === 'plain' || (lost !== null && awaited === undefined))
+  const blind =
+    !proven && (facts.holders === 'unknown' || facts.body === 'plain' || (lost !== null && awaited === undefined))
   const evidence = proven
     ? ['in a second run with promises traced, the awaited promise was collected while pending']
     : []
