@@ -55,6 +55,14 @@ export interface HangOptions {
    * @default 'rerun'
    */
   lost?: 'rerun' | 'off'
+  /**
+   * Up to how many MB of small objects in a worker's heap a heap snapshot is taken, which tells who holds what is awaited. It takes
+   * some 280 bytes of memory and some microseconds for each object; by default one that would take more than 8 s is left out. Above
+   * the limit, and with 0, the lines of all suspended functions come
+   * from V8's async stacks, which is four times faster and needs no memory.
+   * @default 160
+   */
+  snapshot?: number
 }
 
 /** What becomes of a finding. */
@@ -150,6 +158,7 @@ export interface ResolvedOptions {
     rerunRest: boolean
     maxPerFile: number
     lost: 'rerun' | 'off'
+    snapshot: number | null
   } | null
   orphans: Severity
   orphanGrace: number
@@ -166,7 +175,7 @@ export interface ResolvedOptions {
 }
 
 const HANG_LIMITS = ['grace', 'blocked', 'collect', 'start', 'stop', 'teardown', 'untimed'] as const
-const HANG_KEYS: readonly string[] = [...HANG_LIMITS, 'rerunRest', 'maxPerFile', 'lost']
+const HANG_KEYS: readonly string[] = [...HANG_LIMITS, 'rerunRest', 'maxPerFile', 'lost', 'snapshot']
 const SEVERITIES = ['warn', 'error', 'off'] as const
 const KEYS: readonly string[] = [
   'hang',
@@ -214,6 +223,9 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
   if (hang.lost !== undefined && hang.lost !== 'rerun' && hang.lost !== 'off') {
     throw wrong('hang.lost', "'rerun' or 'off'", hang.lost)
   }
+  if (hang.snapshot !== undefined && !(Number.isFinite(hang.snapshot) && hang.snapshot >= 0)) {
+    throw wrong('hang.snapshot', 'a number of MB of at least 0', hang.snapshot)
+  }
   if (options.dumpDir !== undefined && (typeof options.dumpDir !== 'string' || options.dumpDir.trim() === '')) {
     throw wrong('dumpDir', 'a folder name', options.dumpDir)
   }
@@ -252,6 +264,7 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
           rerunRest: hang.rerunRest ?? true,
           maxPerFile: hang.maxPerFile ?? 3,
           lost: hang.lost ?? 'rerun',
+          snapshot: hang.snapshot ?? null,
         },
     orphans: options.orphans ?? 'warn',
     orphanGrace: options.orphanGrace ?? 500,

@@ -194,6 +194,8 @@ export interface WorkerConfig {
   /** At most so many dumps of overdue tests and hooks per worker. */
   maxDumps: number
   redact: string[]
+  /** See `HeapLimits`. */
+  snapshotMb: number | null
   /** Look for handles that outlive their test. */
   leaks: boolean
   /** Leaks that are not reported. */

@@ -176,6 +176,7 @@ export class Run {
         record,
         traceMs,
         redact: this.options.redact,
+        snapshotMb: this.options.hang?.snapshot ?? null,
         policy,
         compileCache: this.#compileCache(pool),
       },

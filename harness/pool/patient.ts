@@ -28,6 +28,7 @@ export interface PatientOptions {
   /** See `WorkerConfig`. */
   traceMs: number | null
   redact: string[]
+  snapshotMb: number | null
   /** What becomes of leaks and orphans; null: they are not looked for. */
   policy: Policy | null
   /** Folder of the compile cache, null when it is off. */
@@ -86,6 +87,7 @@ export class Patient {
       traceMs: options.traceMs,
       maxDumps: 20,
       redact: options.redact,
+      snapshotMb: options.snapshotMb,
       leaks: options.policy !== null && options.policy.leaks !== 'off',
       ignoreLeaks: options.policy?.ignoreLeaks ?? [],
       orphans: options.policy !== null && options.policy.orphans !== 'off',

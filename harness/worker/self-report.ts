@@ -17,6 +17,8 @@ export interface SelfReportOptions {
   fakeTimers: FakeTimerFact | null
   /** Sources of regular expressions: names of locals that are never printed, beside the built-in list. */
   redact: string[]
+  /** See `HeapLimits`; without it the default. */
+  snapshotMb?: number | null
   /** Handles that are open, with the places where they were made; absent when they are not recorded. */
   handles?: () => LiveHandle[]
   /** Signals that the worker's code has sent. */
@@ -33,7 +35,9 @@ export function selfReport(options: SelfReportOptions): SelfReport {
   let wait: WaitFacts | null = null
   const begun = attempt(beginLook, notes, 'no look at the children')
   try {
+    const { snapshotMb } = options
     const inspection = {
+      ...(typeof snapshotMb === 'number' && { limits: { snapshotMb, surelyMb: snapshotMb } }),
       isUser: isUserScript,
       ownerRule: { fn: OWNER_FUNCTION, script: isOwnerScript, runner: isRunnerScript },
       preferOwner: options.owner ?? undefined,

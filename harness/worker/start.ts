@@ -68,7 +68,15 @@ export async function start(): Promise<void> {
     const open = handles === null ? undefined : () => handles.live({ unref: true }).map(({ handle }) => handle)
     const { signals, fetches } = calls
     const fakeTimers = fakeTimerFact()
-    return selfReport({ owner, fakeTimers, redact: config.redact, signals, fetches, ...(open && { handles: open }) })
+    return selfReport({
+      owner,
+      fakeTimers,
+      redact: config.redact,
+      snapshotMb: config.snapshotMb,
+      signals,
+      fetches,
+      ...(open && { handles: open }),
+    })
   }
 
   const tracker = new Tracker({

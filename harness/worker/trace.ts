@@ -65,7 +65,8 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
     lastSnapshot = now()
     if (running.waiting().length > 0) return false
     const { async } = selfReport({ owner, fakeTimers: null, redact: [] })
-    return async !== null && !async.suspended.some((f) => f.user && f.owner === owner)
+    // Without a snapshot not every function is found, and absence says nothing.
+    return async !== null && async.nodes > 0 && !async.suspended.some((f) => f.user && f.owner === owner)
   }
 
   function again(owner: string, pending: () => boolean): void {

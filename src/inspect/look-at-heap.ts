@@ -6,24 +6,11 @@ import type { InspectorClient } from './client.ts'
 import { driveAsync, driveSync, type InspectorCall, withSession } from './drive.ts'
 import type { AsyncFacts } from './facts.ts'
 import { takeSnapshotHere, takeSnapshotOver } from './heap/take.ts'
+import { HEAP_LIMITS, type HeapLimits } from './heap-limits.ts'
 import { factsFromStacks } from './stack-facts.ts'
 import { type InspectOptions, inspectSuspended, type OwnerRule } from './suspended.ts'
 
 const MB = 1024 * 1024
-
-/** Bounds of a look at a heap. Sizes are those of the objects that V8's walks visit, without large arrays, strings and code. */
-export interface HeapLimits {
-  /** Up to this many MB a snapshot is taken at once. Default 48. */
-  surelyMb?: number
-  /** Above this many MB no snapshot is taken: V8 needs some 280 bytes for each object in it. Default 160. */
-  snapshotMb?: number
-  /** Between the two, how long a snapshot may take as foretold by the first walk over the heap, milliseconds. Default 8000. */
-  snapshotMs?: number
-  /** Above this many MB the heap is not walked at all. Default 1024. */
-  stacksMb?: number
-}
-
-const DEFAULTS: Required<HeapLimits> = { surelyMb: 48, snapshotMb: 160, snapshotMs: 8000, stacksMb: 1024 }
 
 /** A snapshot with its graph takes so many times as long as the walk that finds the promises (measured: 4.1 to 4.6). */
 const SNAPSHOT_FACTOR = 4.5
@@ -107,7 +94,7 @@ export function dumpSuspendedHere(
   then?: (facts: AsyncFacts, post: (method: string, params?: object) => unknown) => void,
 ): AsyncFacts {
   const began = now()
-  const limits = { ...DEFAULTS, ...options.limits }
+  const limits = { ...HEAP_LIMITS, ...options.limits }
   const bytes = smallObjectBytes()
   const plan = planFor(bytes, limits)
   if (plan === 'nothing') throw tooLarge(bytes, limits)
@@ -149,7 +136,7 @@ export async function dumpSuspendedOver(
   options: LookOverOptions = {},
 ): Promise<AsyncFacts> {
   const began = now()
-  const limits = { ...DEFAULTS, ...options.limits }
+  const limits = { ...HEAP_LIMITS, ...options.limits }
   const deadlineMs = options.deadlineMs ?? 20_000
   const left = (): number => Math.max(1, deadlineMs - (now() - began))
   const drive = <T>(inspection: Generator<InspectorCall, T, unknown>): Promise<T> =>

@@ -423,3 +423,18 @@ describe('the machinery', () => {
     }
   })
 })
+
+describe('a heap without a snapshot', () => {
+  const unknown = { holders: 'unknown' as const, lost: null }
+
+  test('does not make an await lost whose holder nobody looked for', () => {
+    const verdict = waitingAt('await gate.pass()', [], unknown)
+    expect(verdict).toMatchObject({ class: 'await-never-settles-with-live-resource', confidence: 'guess' })
+    expect(line(verdict)).toBe('test/a.test.ts:9')
+    expect(verdict.diagnosis).toContain('the heap is too large for a snapshot')
+  })
+
+  test('with one, the same await is held by nobody', () => {
+    expect(waitingAt('await gate.pass()', []).class).toBe('lost-promise')
+  })
+})

@@ -164,3 +164,33 @@ describe.each(['forks', 'threads'])('a suite that hangs in every phase, pool %s'
     expect(outcome.run.output).not.toMatch(/Debugger (listening|attached|ending)|nodejs\.org\/learn/)
   })
 })
+
+describe('a heap that is too large for a snapshot', () => {
+  let project: Project
+  let outcome: Outcome
+
+  beforeAll(async () => {
+    project = makeProject({
+      'vitest.config.ts': config('{ hang: { snapshot: 0 } }'),
+      'gate.test.ts': `
+        import { test } from 'vitest'
+        const queue: unknown[] = []
+        async function pass() {
+          await new Promise((resolve) => queue.push(resolve))
+        }
+        test('waits at the gate', async () => {
+          await pass()
+        })`,
+    })
+    outcome = await runSuite(project)
+  }, 120_000)
+  afterAll(() => project.remove())
+
+  test('still names the line, and says what it left out', () => {
+    const [hang] = outcome.record.hangs
+    expect(hang).toMatchObject({ test: ['waits at the gate'], culprit: { path: 'gate.test.ts', line: 5 } })
+    const text = readFileSync(join(project.folder, hang!.dump!.replace(/\.json$/, '.txt')), 'utf8')
+    expect(text).toContain('step 2 of 3: lines and waiters from async stacks, no heap snapshot')
+    expect(text).toMatch(/gate\.test\.ts:8:\d+ {3}await pass\(\)/)
+  })
+})

@@ -27,6 +27,7 @@ describe('options', () => {
     [{ hang: { blocked: Number.POSITIVE_INFINITY } }, /got Infinity/],
     [{ hang: true }, /option "hang" expects an object, got true/],
     [{ hang: { lost: 'on' } }, /'rerun' or 'off', got "on"/],
+    [{ hang: { snapshot: -1 } }, /number of MB of at least 0, got -1/],
     [{ hang: { maxPerFile: 0 } }, /whole number of at least 1, got 0/],
     [{ hang: { rerunRest: false, maxPerFile: 2 } }, /contradict each other/],
     [{ leaks: true }, /"leaks" expects 'warn', 'error' or 'off', got true/],
