@@ -40,6 +40,12 @@ export interface HangOptions {
    */
   untimed?: number
   /**
+   * Time for a look at the worker threads and child processes that the hung test or hook has started, beside the rest;
+   * Node processes among them are attached to for that moment (SIGUSR1, a loopback inspector). 0: they are not looked at.
+   * @default 3000
+   */
+  others?: number
+  /**
    * Run the rest of a file in a fresh worker after its worker was ended.
    * @default true
    */
@@ -155,6 +161,7 @@ export interface ResolvedOptions {
     stop: number | null
     teardown: number | null
     untimed: number
+    others: number
     rerunRest: boolean
     maxPerFile: number
     lost: 'rerun' | 'off'
@@ -174,7 +181,7 @@ export interface ResolvedOptions {
   logLevel: LogLevel | null
 }
 
-const HANG_LIMITS = ['grace', 'blocked', 'collect', 'start', 'stop', 'teardown', 'untimed'] as const
+const HANG_LIMITS = ['grace', 'blocked', 'collect', 'start', 'stop', 'teardown', 'untimed', 'others'] as const
 const HANG_KEYS: readonly string[] = [...HANG_LIMITS, 'rerunRest', 'maxPerFile', 'lost', 'snapshot']
 const SEVERITIES = ['warn', 'error', 'off'] as const
 const KEYS: readonly string[] = [
@@ -261,6 +268,7 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
           stop: hang.stop ?? null,
           teardown: hang.teardown ?? null,
           untimed: hang.untimed ?? 300_000,
+          others: hang.others ?? 3000,
           rerunRest: hang.rerunRest ?? true,
           maxPerFile: hang.maxPerFile ?? 3,
           lost: hang.lost ?? 'rerun',

@@ -1,8 +1,10 @@
 /** What the main process and a worker tell each other beside vitest's own messages. */
 
 import type { ActorFact } from '../src/inspect/actors.ts'
-import type { AsyncFacts, Breadcrumb, LiveHandle, LostPromise, RawFrame } from '../src/inspect/facts.ts'
+import type { AsyncFacts, Breadcrumb, LiveHandle, LostPromise, ProcessFact, RawFrame } from '../src/inspect/facts.ts'
 import type { LockFacts } from '../src/inspect/lock-trace.ts'
+import type { ProcessLook } from '../src/inspect/other-process.ts'
+import type { ThreadFacts } from '../src/inspect/threads.ts'
 import type { FetchSite, SentSignal, StreamNote, WaitFacts } from '../src/inspect/wait-facts.ts'
 import type { LeakPattern } from './options.ts'
 
@@ -73,9 +75,22 @@ export interface SelfReport {
   fetches: FetchSite[]
   /** Actors of the tree that is open here; absent or null without one. */
   actors?: ActorFact | null
+  /** Threads and processes that the worker's code has started; absent when there are none. */
+  others?: Others
   /** Why something is missing. */
   notes: string[]
   tookMs: number
+}
+
+/** Threads and processes that the code of a worker has started, as they were when its limit passed. */
+export interface Others {
+  threads: ThreadFacts[]
+  processes: ProcessLook[]
+  /** The worker and everything below it in the process table. */
+  table: ProcessFact[]
+  tookMs: number
+  /** What is missing and why. */
+  notes: string[]
 }
 
 /** What ran in the worker when a handle or a process was made. */
@@ -151,6 +166,8 @@ export type ToWorker =
   | { [MARK]: 'dump'; n: number; owner: string | null }
   /** Answer to `file-end` and `reap`. */
   | { [MARK]: 'verdict'; n: number; failures: Failure[]; reaped: ReapedProcess[] }
+  /** Answer to `look`. */
+  | { [MARK]: 'looked'; n: number; others: Others }
 
 export type FromWorker =
   | { [MARK]: 'hello'; pid: number; thread: number; tid: number | null; notes: string[] }
@@ -158,6 +175,11 @@ export type FromWorker =
   /** vitest's own limit passed: the dump taken at that moment, and whose it is. */
   | { [MARK]: 'timeout'; section: Section; waitedMs: number; state: WorkerState; report: SelfReport }
   | { [MARK]: 'dumped'; n: number; state: WorkerState; report: SelfReport }
+  /**
+   * A limit has passed, and the worker's code has started threads or processes: what they do is to be seen before anything
+   * ends. `threads`: ids of threads that only the main process can attach to. Answered by `looked`.
+   */
+  | { [MARK]: 'look'; n: number; threads: number[] }
   | ({ [MARK]: 'spawned' } & SpawnReport)
   /** A deliberate process: not to be ended with its test or file. */
   | { [MARK]: 'keep'; pid: number; until: 'file' | 'run' }
@@ -196,6 +218,8 @@ export interface WorkerConfig {
   redact: string[]
   /** See `HeapLimits`. */
   snapshotMb: number | null
+  /** Time for a look at threads and processes that the worker's code has started, milliseconds; 0: there is none. */
+  othersMs: number
   /** Look for handles that outlive their test. */
   leaks: boolean
   /** Leaks that are not reported. */

@@ -2,15 +2,19 @@
 import { resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
 import { classify } from '../src/dump/classify.ts'
-import type { Frame, HangFacts, LockWaits, Verdict } from '../src/dump/facts.ts'
+import type { Frame, HangFacts, LockWaits, OtherThread, Verdict } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
+import { seconds } from '../src/dump/words.ts'
 import { writeDump } from '../src/dump/write.ts'
 import type { ActorFact, TaskFact } from '../src/inspect/actors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import type { LockFacts } from '../src/inspect/lock-trace.ts'
+import type { TargetFacts } from '../src/inspect/target.ts'
+import type { ThreadFacts } from '../src/inspect/threads.ts'
 import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
 import { type Evidence, ownerOf } from './pool/evidence.ts'
+import type { Others } from './protocol.ts'
 import type { Hang, Run } from './run.ts'
 import { testSource } from './test-source.ts'
 import { isUserScript } from './user-code.ts'
@@ -112,6 +116,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
         fetches: self.fetches.map((one) => ({ ...one, frames: frames(one.frames) })),
       },
     }),
+    ...(evidence.others && { others: othersOf(evidence.others, context.patient.pid, mapper, frames) }),
     ...(self?.actors && { actors: mapActor(self.actors, (path) => run.relative(path)) }),
     resources: self?.resources ?? null,
     processes: evidence.processes,
@@ -122,6 +127,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
       ...context.patient.notes,
     ],
     tookMs: evidence.tookMs,
+    ...(evidence.others && { budgets: [budgetOf(evidence.others, context.patient.options.othersMs)] }),
   }
 }
 
@@ -152,6 +158,46 @@ function mapActor(actor: ActorFact, relative: (path: string) => string): ActorFa
     children: one.children.map(task),
   })
   return { ...actor, tasks: actor.tasks.map(task), children: actor.children.map((one) => mapActor(one, relative)) }
+}
+
+function budgetOf({ tookMs }: Others, budgetMs: number): string {
+  return `threads and processes of the test: ${seconds(budgetMs, 1)}, and what it takes to leave them; took ${seconds(tookMs)}`
+}
+
+/** The threads of the worker first, then the processes below it, each with its own threads. */
+function othersOf(
+  { threads, processes }: Others,
+  pid: number,
+  mapper: Mapper,
+  frames: (raw: RawFrame[]) => Frame[],
+): OtherThread[] {
+  const seen = (facts: TargetFacts | null) => ({
+    state: facts?.state ?? ('unseen' as const),
+    sync: facts?.sync ? { ...facts.sync, frames: frames(facts.sync.frames), second: frames(facts.sync.second) } : null,
+    awaits: facts?.async ? facts.async.suspended.map((one) => mapper.awaitFrame(one)) : null,
+  })
+  const thread = (one: ThreadFacts, of: number, tail: string): OtherThread => ({
+    label: `worker thread ${one.threadId}${one.name === '' ? '' : ` (${one.name})`}${tail}`,
+    pid: of,
+    threadId: one.threadId,
+    ...seen(one),
+    kernel: [],
+    notes: one.notes,
+  })
+  return [
+    ...threads.map((one) => thread(one, pid, '')),
+    ...processes.flatMap((one): OtherThread[] => [
+      {
+        label: `child ${one.pid} ${one.command.replace(/^\S*\/(?=node(?: |$))/, '')}`,
+        pid: one.pid,
+        threadId: 0,
+        ...seen(one.main),
+        kernel: one.kernel,
+        notes: [...one.notes, ...(one.main?.notes ?? [])],
+      },
+      ...one.threads.map((of) => thread(of, one.pid, ` of child ${one.pid}`)),
+    ]),
+  ]
 }
 
 function mapLocks({ waits, others }: LockFacts, map: (raw: RawFrame) => Frame): LockWaits {

@@ -177,6 +177,7 @@ export class Run {
         traceMs,
         redact: this.options.redact,
         snapshotMb: this.options.hang?.snapshot ?? null,
+        othersMs: this.options.hang?.others ?? 0,
         policy,
         compileCache: this.#compileCache(pool),
       },

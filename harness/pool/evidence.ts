@@ -9,9 +9,8 @@ import { explainStuck } from '../../src/inspect/kernel-wait.ts'
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import type { StreamNote } from '../../src/inspect/wait-facts.ts'
-import { descendants, processFacts } from '../../src/process/tree.ts'
 import { type StockPool, type TestProject, taskById } from '../compat.ts'
-import type { FinishedTest, FromWorker, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
+import type { FinishedTest, FromWorker, Others, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
 import type { Run } from '../run.ts'
 import { testSource } from '../test-source.ts'
@@ -19,6 +18,7 @@ import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import { quietInspector } from './chatter.ts'
 import type { Overdue, Stage } from './deadlines.ts'
+import { lookAtOthers, processTable } from './others.ts'
 import type { Patient } from './patient.ts'
 
 /** Who is watched. */
@@ -63,6 +63,8 @@ export interface Evidence {
   } | null
   /** Results that vitest may not have reported. */
   finished: FinishedTest[]
+  /** Threads and processes that the worker's code has started. */
+  others: Others | null
   processes: ProcessFact[]
   missing: string[]
   tookMs: number
@@ -73,7 +75,6 @@ export interface Evidence {
 /** A breadcrumb this old means that the thread is inside the call and not between two calls. */
 const CRUMB_MS = 250
 const ATTACH_MS = 1500
-const MOST_PROCESSES = 40
 /** A heap of the largest size that is dumped at all takes about this long (DESIGN.md). */
 export const SELF_DUMP_MS = 20_000
 
@@ -121,37 +122,52 @@ export async function collectEvidence(
     if (answer) {
       describe(answer.state)
       evidence.self = answer.report
+      evidence.others = answer.report.others ?? null
       evidence.missing.push(...answer.report.notes)
     } else {
       evidence.missing.push('the worker did not look at itself when it was asked')
       evidence.loop = 'blocked'
     }
   }
-  if (evidence.loop === 'blocked') {
-    const pongBefore = patient.lastPong
-    if (state?.sigusr1 && patient.process) {
-      evidence.missing.push('no JavaScript stack: the test listens to SIGUSR1, the signal that opens the inspector')
-      evidence.stackError = 'the test listens to SIGUSR1, the signal that opens the inspector'
-    } else if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
-      evidence.missing.push(`no JavaScript stack: the thread is inside ${evidence.crumb.call}`)
-    } else {
-      const seen = await stackOf(context, evidence)
-      if (seen) {
-        evidence.sync = seen.stack
-        const snapshot = parseSnapshot(seen.state)
-        if (snapshot && movedOn(stage, overdue, state, snapshot.state)) return 'recovered'
-        if (snapshot) {
-          describe(snapshot.state)
-          evidence.finished = snapshot.finished
+  let attached: Attached | undefined
+  let threads: number[] = []
+  const seeOthers = async (): Promise<void> => {
+    if (patient.options.othersMs === 0) return
+    evidence.others ??= await lookAtOthers(patient, context.project.vitest, attached?.wholeProcess ?? threads)
+  }
+  try {
+    if (evidence.loop === 'blocked') {
+      const pongBefore = patient.lastPong
+      if (state?.sigusr1 && patient.process) {
+        evidence.missing.push('no JavaScript stack: the test listens to SIGUSR1, the signal that opens the inspector')
+        evidence.stackError = 'the test listens to SIGUSR1, the signal that opens the inspector'
+      } else if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
+        evidence.missing.push(`no JavaScript stack: the thread is inside ${evidence.crumb.call}`)
+      } else {
+        attached = await attach(context, evidence)
+        const seen = attached && (await stackOf(attached.client, evidence))
+        if (seen) {
+          evidence.sync = seen.stack
+          const snapshot = parseSnapshot(seen.state)
+          if (snapshot && movedOn(stage, overdue, state, snapshot.state)) return 'recovered'
+          if (snapshot) {
+            describe(snapshot.state)
+            evidence.finished = snapshot.finished
+            threads = snapshot.threads
+          }
         }
       }
+      if (!evidence.sync) {
+        if (patient.lastPong > pongBefore && stage === 'run') return 'recovered'
+        evidence.kernel = await explainStuck(patient.pid, patient.process ? undefined : (patient.tid ?? undefined))
+      }
+      await seeOthers()
     }
-    if (!evidence.sync) {
-      if (patient.lastPong > pongBefore && stage === 'run') return 'recovered'
-      evidence.kernel = await explainStuck(patient.pid, patient.process ? undefined : (patient.tid ?? undefined))
-    }
+  } finally {
+    if (attached) await settled(attached.client.close(), 1000)
   }
-  evidence.processes = processTree(patient)
+  evidence.processes = evidence.others?.table ?? (await processTable(patient))
+  evidence.missing.push(...(evidence.others?.notes ?? []))
   evidence.tookMs = performance.now() - began
   return evidence
 }
@@ -166,16 +182,21 @@ function movedOn(stage: Stage, overdue: Overdue, before: WorkerState | undefined
 }
 
 /** Evidence of a test or hook whose own limit passed while the worker was well: the worker took the dump itself. */
-export function evidenceOfTimeout(context: Context, message: FromWorker & { [MARK]: 'timeout' }): Evidence {
+export async function evidenceOfTimeout(
+  context: Context,
+  message: FromWorker & { [MARK]: 'timeout' },
+): Promise<Evidence> {
   const { section, state, report } = message
+  const others = report.others ?? null
   return {
     ...blank(context, 'run', state, section),
     loop: 'idle',
     limitMs: section.timeout,
     waitedMs: Math.max(section.timeout, message.waitedMs),
     self: report,
-    missing: [...report.notes],
-    processes: processTree(context.patient),
+    others,
+    missing: [...report.notes, ...(others?.notes ?? [])],
+    processes: others?.table ?? (await processTable(context.patient)),
     tookMs: report.tookMs,
     ended: false,
   }
@@ -219,11 +240,6 @@ export function ownerOf(evidence: Evidence): string | null {
   return null
 }
 
-/** In the threads pool the process is vitest's own and holds every worker: only what is below a fork is the worker's. */
-function processTree(patient: Patient): ProcessFact[] {
-  return patient.process ? [...processFacts([patient.pid]), ...descendants(patient.pid)].slice(0, MOST_PROCESSES) : []
-}
-
 function blank(
   context: Context,
   stage: Stage,
@@ -241,6 +257,7 @@ function blank(
     self: null,
     lost: null,
     finished: [],
+    others: null,
     processes: [],
     missing: state ? [] : ['the worker left no state record: it hung before its tracker started'],
     tookMs: 0,
@@ -272,22 +289,37 @@ function liveCrumb(state: WorkerState): Breadcrumb | null {
   return state.crumb && epoch() - state.crumb.since > CRUMB_MS ? state.crumb : null
 }
 
-async function stackOf(
-  context: Context,
-  evidence: Evidence,
-): Promise<{ stack: SyncStack; state: unknown } | undefined> {
+interface Attached {
+  client: InspectorClient
+  /** The connection when it leads to the main thread of a process of the worker's own, and with that to its threads. */
+  wholeProcess: InspectorClient | undefined
+}
+
+async function attach(context: Context, evidence: Evidence): Promise<Attached | undefined> {
   const { patient } = context
-  let client: InspectorClient | undefined
   try {
     const fork = patient.process
     if (fork?.pid !== undefined) {
       if (fork.stderr) quietInspector(fork.stderr, context.project.vitest.logger.errorStream)
-      client = await attachProcess(fork.pid, {
+      const client = await attachProcess(fork.pid, {
         ...(fork.stderr && { url: listenForInspectorUrl(fork.stderr) }),
         deadlineMs: ATTACH_MS,
       })
-    } else if (patient.thread) client = await attachThread(patient.thread.threadId)
-    else return undefined
+      return { client, wholeProcess: client }
+    }
+    if (!patient.thread) return undefined
+    return { client: await attachThread(patient.thread.threadId), wholeProcess: undefined }
+  } catch (error) {
+    noStack(evidence, error)
+    return undefined
+  }
+}
+
+async function stackOf(
+  client: InspectorClient,
+  evidence: Evidence,
+): Promise<{ stack: SyncStack; state: unknown } | undefined> {
+  try {
     const seen = await captureSyncStack(client, {
       isUser: isUserScript,
       stateExpression: `globalThis[Symbol.for('harrow.worker')]?.snapshot()`,
@@ -295,23 +327,34 @@ async function stackOf(
     if (!seen) evidence.missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript within 1 s')
     return seen
   } catch (error) {
-    evidence.stackError = error instanceof Error ? error.message : String(error)
-    evidence.missing.push(`no JavaScript stack: ${evidence.stackError}`)
+    noStack(evidence, error)
     return undefined
-  } finally {
-    if (client) await settled(client.close(), 1000)
   }
 }
 
-function parseSnapshot(value: unknown): { state: WorkerState; finished: FinishedTest[] } | undefined {
+function noStack(evidence: Evidence, error: unknown): void {
+  evidence.stackError = error instanceof Error ? error.message : String(error)
+  evidence.missing.push(`no JavaScript stack: ${evidence.stackError}`)
+}
+
+interface Snapshot {
+  state: WorkerState
+  finished: FinishedTest[]
+  /** Ids of the threads that the worker's code has started. */
+  threads: number[]
+}
+
+function parseSnapshot(value: unknown): Snapshot | undefined {
   const text = typeof value === 'string' ? value : undefined
   try {
-    const parsed = (text === undefined ? value : JSON.parse(text)) as {
-      state?: WorkerState
-      finished?: FinishedTest[]
-    } | null
+    const parsed = (text === undefined ? value : JSON.parse(text)) as Partial<Snapshot> | null
     if (!parsed?.state || !Array.isArray(parsed.state.running)) return undefined
-    return { state: parsed.state, finished: Array.isArray(parsed.finished) ? parsed.finished : [] }
+    const { state, finished, threads } = parsed
+    return {
+      state,
+      finished: Array.isArray(finished) ? finished : [],
+      threads: Array.isArray(threads) ? threads.filter((id) => Number.isInteger(id)) : [],
+    }
   } catch {
     return undefined
   }

@@ -29,6 +29,8 @@ export interface PatientOptions {
   traceMs: number | null
   redact: string[]
   snapshotMb: number | null
+  /** Time for a look at threads and processes that its code has started, milliseconds; 0: there is none. */
+  othersMs: number
   /** What becomes of leaks and orphans; null: they are not looked for. */
   policy: Policy | null
   /** Folder of the compile cache, null when it is off. */
@@ -88,6 +90,7 @@ export class Patient {
       maxDumps: 20,
       redact: options.redact,
       snapshotMb: options.snapshotMb,
+      othersMs: options.othersMs,
       leaks: options.policy !== null && options.policy.leaks !== 'off',
       ignoreLeaks: options.policy?.ignoreLeaks ?? [],
       orphans: options.policy !== null && options.policy.orphans !== 'off',

@@ -202,16 +202,28 @@ export class SupervisedWorker implements PoolWorker {
 
   /** A limit of vitest's own passed; the worker goes on, the dump is there. */
   #fromTracker(message: FromWorker): void {
+    if (message[MARK] === 'look') return void this.#look(this.#patient, message)
     if (message[MARK] !== 'timeout') return
     // Taking the dump held the worker for a moment: that is no silence of its own.
     this.#silentMs = 0
     this.#pending.push(this.#timedOut(message).catch((error) => this.#run.internal(error)))
   }
 
+  async #look(patient: Patient, { n, threads }: FromWorker & { [MARK]: 'look' }): Promise<void> {
+    try {
+      const { lookAtOthers } = await import('./others.ts')
+      const others = await lookAtOthers(patient, this.#run.vitest, threads)
+      patient.send({ [MARK]: 'looked', n, others })
+    } catch (error) {
+      // The worker waits no longer than a bound.
+      this.#run.internal(error)
+    }
+  }
+
   async #timedOut(message: FromWorker & { [MARK]: 'timeout' }): Promise<void> {
     const context = this.#context()
     const { evidenceOfTimeout, isAbsent, isQueued } = await loadEvidence()
-    const evidence = evidenceOfTimeout(context, message)
+    const evidence = await evidenceOfTimeout(context, message)
     const traced = isAbsent(evidence) || isQueued(evidence)
     if (traced && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
     else await this.#run.report(evidence)

@@ -79,6 +79,17 @@ export async function start(): Promise<void> {
     })
   }
 
+  /** What else is to be asked, beside the worker itself: actors, threads and processes that its code has started. */
+  const lookAround = (found: SelfReport): Promise<unknown> | undefined => {
+    const others = config.othersMs > 0 && hasOthers(found)
+    if (!others && !hasActors()) return undefined
+    return (async () => {
+      // First the actors: one that is being looked at is too busy to tell anything.
+      if (hasActors()) found.actors = await askActors(ACTORS_MS)
+      if (others) await load<typeof import('./others.ts')>('others').lookAtOthers(found, config)
+    })()
+  }
+
   const tracker = new Tracker({
     changed(state) {
       if (fd === null) return
@@ -100,16 +111,18 @@ export async function start(): Promise<void> {
       const found = report(owner)
       const tell = (): void =>
         send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: found })
-      tracker.to(phase, hook)
-      if (!hasActors()) {
+      // Meanwhile another test may have begun something else.
+      const goOn = (): void => {
+        if (tracker.state.phase === 'dump') tracker.to(phase, hook)
         tell()
+      }
+      const asked = lookAround(found)
+      if (asked === undefined) {
+        goOn()
         return undefined
       }
-      // Before vitest rejects anything, and with that ends the tree: the actors are asked what they wait for.
-      return askActors(ACTORS_MS).then((actors) => {
-        found.actors = actors
-        tell()
-      })
+      // Before vitest rejects anything, and with that ends what the test has started.
+      return asked.then(goOn, goOn)
     },
     fileEnd(file, runner) {
       const moved = deltas?.take() ?? []
@@ -177,7 +190,7 @@ export async function start(): Promise<void> {
   const dump = async (n: number, owner: string | null): Promise<void> => {
     const state = structuredClone(tracker.state)
     const found = report(owner ?? tracker.owner())
-    if (hasActors()) found.actors = await askActors(ACTORS_MS)
+    await lookAround(found)
     send({ [MARK]: 'dumped', n, state, report: found })
   }
 
@@ -203,6 +216,9 @@ export async function start(): Promise<void> {
         break
       case 'verdict':
         answered(request)
+        break
+      case 'looked':
+        load<typeof import('./others.ts')>('others').looked(request)
         break
       case 'dump':
         void dump(request.n, request.owner)
@@ -252,7 +268,7 @@ function orphanError({ message, stack }: { message: string; stack: string }): Or
 function exposeApi(tracker: Tracker, handles: HandleRegistry | null, serving: () => number[]): void {
   expose({
     // Read through the inspector while the thread is paused, when no message can be answered.
-    snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished() }),
+    snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished(), threads: threadsIn(handles) }),
     api: {
       handles,
       scope: () => tracker.scope(),
@@ -263,6 +279,18 @@ function exposeApi(tracker: Tracker, handles: HandleRegistry | null, serving: ()
       keep: (pid, until) => send({ [MARK]: 'keep', pid, until }),
     },
   })
+}
+
+function threadsIn(handles: HandleRegistry | null): number[] {
+  return (handles?.live({ unref: true }) ?? []).flatMap(({ handle }) => handle.threadId ?? [])
+}
+
+/** Has the code of this worker started threads or processes that live? */
+function hasOthers({ handles, wait }: SelfReport): boolean {
+  return (
+    (handles ?? []).some(({ threadId }) => threadId !== undefined) ||
+    (wait?.children ?? []).some(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+  )
 }
 
 function watchFakeTimers(vi: VitestModule['vi'], installed: (frames: FakeTimerFact['installed']) => void): void {

@@ -1,13 +1,15 @@
 import type { ActorFact, TaskFact } from '../inspect/actors.ts'
 import { startOf } from './children.ts'
 import { firstUser } from './classes/common.ts'
-import type { Frame, Handle, HangFacts, Verdict, WaitedFor } from './facts.ts'
+import type { AwaitFrame, Frame, Handle, HangFacts, OtherThread, Verdict, WaitedFor } from './facts.ts'
 import { type RedactNames, Redactor } from './redact.ts'
 import { reproduceHang } from './reproduce.ts'
 import {
   DUMP_FORMAT,
   type DumpActor,
+  type DumpAwait,
   type DumpFrame,
+  type DumpOther,
   type DumpRecord,
   type DumpResource,
   type DumpTask,
@@ -69,7 +71,12 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
     actors: [actorOf(facts), ...(facts.actors?.children ?? []).flatMap(others)],
     processes: facts.processes,
     reproduce: [reproduceHang(facts)],
-    capture: { tookMs: facts.tookMs, missing: [...facts.missing, ...notTaken(facts)], redacted },
+    capture: {
+      tookMs: facts.tookMs,
+      missing: [...facts.missing, ...notTaken(facts)],
+      redacted,
+      ...(facts.budgets && { budgets: facts.budgets }),
+    },
     ...(facts.waitedFor && { waitedFor: waitedFor(facts, facts.waitedFor) }),
     ...(facts.lost && {
       lost: {
@@ -80,6 +87,7 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
         ...(facts.lost.streams && { streams: facts.lost.streams.map((one) => stateWords(one.stream)) }),
       },
     }),
+    ...(facts.others && facts.others.length > 0 && { others: facts.others.map((one) => otherOf(facts, one)) }),
     ...(facts.fakeTimers && { fakeTimers: { ...facts.fakeTimers, installed: frames(facts.fakeTimers.installed) } }),
   }
 }
@@ -137,20 +145,36 @@ function actorOf(facts: HangFacts): DumpActor {
     ...(sync && { syncStack: frames(sync.frames), secondStack: frames(sync.second), microtasks: sync.microtasks }),
     ...(crumb && { crumb: { ...crumb, frames: frames(crumb.frames) } }),
     ...(facts.kernel.length > 0 && { kernel: facts.kernel }),
-    ...(facts.awaits && {
-      awaits: facts.awaits.map((one) => ({
-        ...frame(one),
-        id: one.id,
-        awaitedBy: one.awaitedBy,
-        owner: one.owner,
-        heldBy: one.heldBy,
-        exact: one.exact,
-      })),
-      owner: facts.owner,
-    }),
+    ...(facts.awaits && { awaits: facts.awaits.map(awaitOf), owner: facts.owner }),
     tasks: facts.actors ? tasksOf(facts.actors) : [],
     resources: (facts.handles ?? []).slice(0, MOST_RESOURCES).map(resource),
     ...(facts.resources && { resourceCounts: facts.resources }),
+  }
+}
+
+function awaitOf(one: AwaitFrame): DumpAwait {
+  const { id, awaitedBy, owner, heldBy, exact } = one
+  return { ...frame(one), id, awaitedBy, owner, heldBy, exact }
+}
+
+function otherOf(facts: HangFacts, one: OtherThread): DumpOther {
+  const { label, pid, threadId, state, sync, awaits, kernel, notes } = one
+  const made =
+    threadId === 0
+      ? startOf(facts, pid)
+      : pid === facts.pid
+        ? firstUser(facts.handles?.find((handle) => handle.threadId === threadId)?.created)
+        : undefined
+  return {
+    label,
+    pid,
+    threadId,
+    state,
+    ...(made && { created: made.site }),
+    ...(sync && { syncStack: frames(sync.frames), secondStack: frames(sync.second), microtasks: sync.microtasks }),
+    ...(awaits && { awaits: awaits.map(awaitOf) }),
+    ...(kernel.length > 0 && { kernel }),
+    ...(notes.length > 0 && { notes }),
   }
 }
 

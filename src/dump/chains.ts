@@ -28,7 +28,11 @@ const MAX_BELOW = 1000
 
 /** Leaves of the hung section, the most telling first: exact position before a definition, held before not held. */
 export function leavesOf(facts: HangFacts): Leaf[] {
-  const all = facts.awaits ?? []
+  return leavesAmong(facts.awaits ?? [], ownFrames(facts))
+}
+
+/** Leaves of some functions of a graph, in the same order. */
+export function leavesAmong(all: readonly AwaitFrame[], own: readonly AwaitFrame[]): Leaf[] {
   const byId = new Map(all.map((frame) => [frame.id, frame]))
   const below = new Map<number, AwaitFrame[]>()
   for (const frame of all) {
@@ -38,7 +42,6 @@ export function leavesOf(facts: HangFacts): Leaf[] {
       else known.push(frame)
     }
   }
-  const own = ownFrames(facts)
   const leaves = own.flatMap((frame) => {
     const under = belowLeaf(frame, below)
     return under === undefined ? [] : [leafOf(frame, under, byId)]

@@ -67,12 +67,17 @@ export function startOf(facts: HangFacts, pid: number): Frame | undefined {
   return firstUser(facts.handles?.findLast((one) => one.pid === pid)?.created)
 }
 
-/** ``child 12 `node x` `` */
-export function childWords(child: ChildFact): string {
-  return `child ${child.pid} ${quote(child.command)}`
+/** Where Node is installed says nothing. */
+function shortCommand(command: string): string {
+  return command.replace(/^\S*\/(?=node(?: |$))/, '')
 }
 
-const userWords = (user: PipeUser): string => `${user.pid} ${quote(user.command)}`
+/** ``child 12 `node x` `` */
+export function childWords(child: ChildFact): string {
+  return `child ${child.pid} ${quote(shortCommand(child.command))}`
+}
+
+const userWords = (user: PipeUser): string => `${user.pid} ${quote(shortCommand(user.command))}`
 
 /** Why this child does not do what is waited for. */
 export function reasonOf(facts: HangFacts, wait: ChildWait): ChildReason {

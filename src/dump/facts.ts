@@ -63,6 +63,23 @@ export interface TracedStream {
   destroyed: Frame[]
 }
 
+/** A thread beside the one that hangs: a worker thread that it has started, or a thread of a process below it. */
+export interface OtherThread {
+  /** `worker thread 3`, ``child 4912 `node job.js` ``, `worker thread 1 of child 4912`. */
+  label: string
+  pid: number
+  /** 0 for the main thread of a process. */
+  threadId: number
+  /** `unseen`: it was not attached to, and `notes` says why. */
+  state: 'blocked' | 'idle' | 'native' | 'unseen'
+  sync: HangFacts['sync']
+  /** Suspended functions; null when its heap was not looked at. */
+  awaits: AwaitFrame[] | null
+  /** What the kernel says of its process, most telling first. */
+  kernel: string[]
+  notes: string[]
+}
+
 export type Phase = 'start' | 'collect' | 'hook' | 'test' | 'teardown' | 'after-tests'
 
 /** Everything that a class may look at. Collected elsewhere; nothing in it is judged. */
@@ -116,10 +133,14 @@ export interface HangFacts {
   /** Types from `process.getActiveResourcesInfo()` with their counts; null when not taken. */
   resources: Record<string, number> | null
   processes: ProcessFact[]
+  /** Threads and processes that the worker's code has started; absent when nobody looked. */
+  others?: OtherThread[]
   /** What could not be had and why. */
   missing: string[]
   /** How long it took to take the evidence. */
   tookMs: number
+  /** Time that was given to a part of the look, and what of it was used, one phrase each. */
+  budgets?: string[]
 }
 
 /** What a class says of a hang. */

@@ -207,6 +207,18 @@ const waitedFor = object({
   signals: listOf(object({ pid: whole, signal: text, at: number, frames: listOf(frame) })),
   fetches: listOf(object({ port: orNull(number), at: number, frames: listOf(frame) })),
 })
+const other = object(
+  { label: text, pid: whole, threadId: whole, state: oneOf('blocked', 'idle', 'native', 'unseen') },
+  {
+    created: site,
+    syncStack: listOf(frame),
+    secondStack: listOf(frame),
+    microtasks: oneOf('turning', 'still', 'unknown'),
+    awaits: listOf(awaitFrame),
+    kernel: listOf(text),
+    notes: listOf(text),
+  },
+)
 const dump = object(
   {
     header,
@@ -214,7 +226,7 @@ const dump = object(
     actors: listOf(actor),
     processes: listOf(processFact),
     reproduce: listOf(text),
-    capture: object({}, { tookMs: number, missing: listOf(text), redacted: whole }),
+    capture: object({}, { tookMs: number, missing: listOf(text), redacted: whole, budgets: listOf(text) }),
   },
   {
     lost: object(
@@ -222,6 +234,7 @@ const dump = object(
       { note: text, streams: listOf(text) },
     ),
     waitedFor,
+    others: listOf(other),
     fakeTimers: object({ on: flag, pending: whole, installed: listOf(frame) }),
   },
 )

@@ -1,5 +1,5 @@
 /** Keeps secrets out of dumps. Everything here is a guess by name and shape: it hides too much rather than too little. */
-import type { Frame, HangFacts, LockWaits, WaitedFor } from './facts.ts'
+import type { Frame, HangFacts, LockWaits, OtherThread, WaitedFor } from './facts.ts'
 
 export const REDACTED = '[redacted]'
 
@@ -166,8 +166,22 @@ export class Redactor {
         handles: facts.handles.map((one) => ({ ...one, what: this.text(one.what), created: frames(one.created) })),
       }),
       ...(facts.waitedFor && { waitedFor: this.#waitedFor(facts.waitedFor) }),
+      ...(facts.others && { others: facts.others.map((one) => this.#other(one)) }),
       processes: facts.processes.map((one) => ({ ...one, command: this.text(one.command) })),
       missing: facts.missing.map((sentence) => this.text(sentence)),
+    }
+  }
+
+  #other(other: OtherThread): OtherThread {
+    const { sync, awaits } = other
+    const frames = (list: Frame[]): Frame[] => list.map((frame) => this.frame(frame))
+    return {
+      ...other,
+      label: this.text(other.label),
+      sync: sync && { ...sync, frames: frames(sync.frames), second: frames(sync.second) },
+      awaits: awaits?.map((frame) => this.frame(frame)) ?? null,
+      kernel: other.kernel.map((sentence) => this.text(sentence)),
+      notes: other.notes.map((note) => this.text(note)),
     }
   }
 

@@ -116,6 +116,25 @@ export interface DumpActor {
   resourceCounts?: Record<string, number>
 }
 
+/** A thread beside the actors: a worker thread of the hung worker, or a thread of a process below it. */
+export interface DumpOther {
+  /** `worker thread 3`, ``child 4912 `node job.js` ``. */
+  label: string
+  pid: number
+  /** 0 for the main thread of a process. */
+  threadId: number
+  state: 'blocked' | 'idle' | 'native' | 'unseen'
+  /** The line that started it. */
+  created?: Site
+  syncStack?: DumpFrame[]
+  secondStack?: DumpFrame[]
+  microtasks?: 'turning' | 'still' | 'unknown'
+  awaits?: DumpAwait[]
+  kernel?: string[]
+  /** What is missing and why. */
+  notes?: string[]
+}
+
 export interface DumpProcess extends Omit<ProcessFact, 'command'> {
   command?: string
   actor?: string
@@ -130,7 +149,13 @@ export interface DumpRecord {
   processes: DumpProcess[]
   /** Commands that run the hung test again. */
   reproduce: string[]
-  capture: { tookMs?: number; missing?: string[]; redacted?: number }
+  capture: {
+    tookMs?: number
+    missing?: string[]
+    redacted?: number
+    /** Time that was given to a part of the look, and what of it was used, one phrase each. */
+    budgets?: string[]
+  }
   /** Result of the run with promises traced. */
   lost?: {
     proven: boolean
@@ -143,6 +168,8 @@ export interface DumpRecord {
   fakeTimers?: { on: boolean; pending: number; installed: DumpFrame[] }
   /** The objects that hold what is awaited, the children and connections of the worker, and calls that bear on them. */
   waitedFor?: DumpWaitedFor
+  /** Threads and processes that the code of the hung worker has started. */
+  others?: DumpOther[]
 }
 
 /** `children` come with the place where they were started. */

@@ -1,7 +1,6 @@
 import { ProbeError } from '../errors.ts'
-
-// Taken when this module is loaded: a fake clock that is installed later must not stop the deadlines.
-const { setTimeout, clearTimeout } = globalThis
+// This module may be loaded when a fake clock is installed already, which must not stop the deadlines.
+import { clearTimer as clearTimeout, setTimer as setTimeout } from '../process/clean.ts'
 
 /** How long one inspector call may take unless the caller says otherwise, in milliseconds. */
 export const CALL_TIMEOUT_MS = 2000

@@ -1,14 +1,12 @@
 import inspector from 'node:inspector'
 import { ProbeError } from '../errors.ts'
+import { clearTimer as clearTimeout, setTimer as setTimeout } from '../process/clean.ts'
 
 /** A call to the inspector that an inspection asks its driver to make. */
 export interface InspectorCall {
   method: string
   params?: object
 }
-
-// Kept at import: a test may replace the timers of the thread that is looked at.
-const { setTimeout, clearTimeout } = globalThis
 
 /**
  * Runs an inspection to its end without leaving the current call.

@@ -103,6 +103,8 @@ export interface LiveHandle {
   created: RawFrame[]
   /** For a child process. */
   pid?: number
+  /** For a worker thread. */
+  threadId?: number
 }
 
 /** A synchronous call that a thread entered and has not left (see `breadcrumbs.ts`). */

@@ -2,6 +2,7 @@
  * What another process does: the JavaScript of its threads when it is a Node process that lets itself be attached to, and
  * what the kernel says in any case. The process runs on afterwards, its inspector closed again.
  */
+import { monotonic } from '../process/clean.ts'
 import { descriptorTarget, openDescriptors, socketInode } from '../process/descriptors.ts'
 import { identify, isRunning } from '../process/identity.ts'
 import { linkTarget, readCommand, readEnvironTag, readStat, readText } from '../process/procfs.ts'
@@ -11,9 +12,6 @@ import { type InspectorClient, pause } from './client.ts'
 import { explainStuck } from './kernel-wait.ts'
 import { inspectTarget, type TargetFacts, type TargetOptions } from './target.ts'
 import { inspectThreads, type ThreadFacts } from './threads.ts'
-
-// Kept at import: a test may replace the clock of the thread that looks.
-const now = performance.now.bind(performance)
 
 /** One process as it was seen. */
 export interface ProcessLook {
@@ -43,13 +41,15 @@ const DEFAULT_PORT = 9229
  */
 export async function inspectProcesses(pids: Iterable<number>, options: TargetOptions = {}): Promise<ProcessLook[]> {
   const { budgetMs = 3000 } = options
-  const until = now() + budgetMs
-  const looks = await Promise.all([...pids].map((pid) => inspectProcess(pid, { ...options, budgetMs: until - now() })))
+  const until = monotonic() + budgetMs
+  const looks = await Promise.all(
+    [...pids].map((pid) => inspectProcess(pid, { ...options, budgetMs: until - monotonic() })),
+  )
   return looks.filter((look) => look !== undefined)
 }
 
 async function inspectProcess(pid: number, options: Required<Pick<TargetOptions, 'budgetMs'>> & TargetOptions) {
-  const began = now()
+  const began = monotonic()
   const until = began + options.budgetMs
   const id = identify(pid)
   const stat = readStat(pid)
@@ -60,23 +60,24 @@ async function inspectProcess(pid: number, options: Required<Pick<TargetOptions,
   if (obstacle !== undefined) look.notes.push(`not attached: ${obstacle}`)
   else {
     await inTurn(portOf(pid), async () => {
-      if (until - now() < LEAST_MS) look.notes.push('not attached: the time for the processes of the test was over')
+      if (until - monotonic() < LEAST_MS)
+        look.notes.push('not attached: the time for the processes of the test was over')
       else if (!isRunning(id)) look.notes.push('not attached: it has just ended')
       else if (!(await portIsFree(pid, until)))
         look.notes.push(`not attached: port ${portOf(pid)} of its inspector is taken`)
-      else await attachAndLook(look, { ...options, budgetMs: until - now() })
+      else await attachAndLook(look, { ...options, budgetMs: until - monotonic() })
     })
   }
-  look.tookMs = now() - began
+  look.tookMs = monotonic() - began
   return look
 }
 
 async function attachAndLook(look: ProcessLook, options: TargetOptions & { budgetMs: number }): Promise<void> {
-  const until = now() + options.budgetMs
+  const until = monotonic() + options.budgetMs
   let client: InspectorClient | undefined
   try {
     client = await attachProcess(look.pid, { deadlineMs: Math.min(ATTACH_MS, options.budgetMs) })
-    const rest = { ...options, budgetMs: until - now() }
+    const rest = { ...options, budgetMs: until - monotonic() }
     const [main, { threads, notes }] = await Promise.all([inspectTarget(client, rest), inspectThreads(client, rest)])
     look.main = main
     look.threads = threads
@@ -130,7 +131,7 @@ function portOf(pid: number): number {
 async function portIsFree(pid: number, until: number): Promise<boolean> {
   const port = portOf(pid)
   for (let tries = 0; port !== 0 && isTaken(pid, port); tries++) {
-    if (tries >= 10 || now() > until - LEAST_MS) return false
+    if (tries >= 10 || monotonic() > until - LEAST_MS) return false
     await pause(20)
   }
   return true

@@ -2,15 +2,16 @@
  * What one JavaScript thread at the other end of an inspector connection does: its stack when it is busy, its suspended
  * functions when it is idle. Serves worker threads and other processes alike; the thread runs on afterwards.
  */
-import { type InspectorClient, within } from './client.ts'
+
+import { monotonic } from '../process/clean.ts'
+import { asyncStacks } from './async-stacks.ts'
+import type { InspectorClient } from './client.ts'
 import { driveAsync } from './drive.ts'
 import type { AsyncFacts, SyncStack } from './facts.ts'
 import { takeSnapshotOver } from './heap/take.ts'
+import { factsFromStacks } from './stack-facts.ts'
 import { type InspectOptions, inspectSuspended } from './suspended.ts'
 import { captureSyncStack } from './sync-stack.ts'
-
-// Kept at import: a test may replace the clock of the thread that looks.
-const now = performance.now.bind(performance)
 
 /** Options of {@link inspectTarget}. */
 export interface TargetOptions {
@@ -62,24 +63,26 @@ const TURN = `new Promise((resolve) => {
  */
 export async function inspectTarget(client: InspectorClient, options: TargetOptions = {}): Promise<TargetFacts> {
   const { budgetMs = 3000, isUser, redact } = options
-  const began = now()
-  const left = (): number => Math.max(LEAST_MS, budgetMs - (now() - began))
+  const began = monotonic()
+  const left = (): number => Math.max(LEAST_MS, budgetMs - (monotonic() - began))
   const facts: TargetFacts = { state: 'native', sync: null, async: null, notes: [], tookMs: 0 }
-  const bounded: InspectorClient = {
+  const bounded = (mostMs: number): InspectorClient => ({
     ...client,
-    post: (method, params, timeoutMs = CALL_MS) => client.post(method, params, Math.min(timeoutMs, left())),
-  }
+    post: (method, params, timeoutMs = mostMs) => client.post(method, params, Math.min(timeoutMs, left())),
+  })
   try {
     if (await turns(client, Math.min(TURN_MS, left()))) {
       facts.state = 'idle'
-      facts.async = await within(
-        suspendedOver(bounded, left, { ...(isUser && { isUser }), ...(redact && { redact }) }),
-        left(),
-        `its heap was not read within ${budgetMs} ms`,
-      )
+      facts.async = await suspendedOver(bounded(budgetMs), left, {
+        ...(isUser && { isUser }),
+        ...(redact && { redact }),
+      })
       facts.notes.push(...facts.async.notes.splice(0))
     } else {
-      const seen = await captureSyncStack(bounded, { pauseMs: Math.min(PAUSE_MS, left()), ...(isUser && { isUser }) })
+      const seen = await captureSyncStack(bounded(CALL_MS), {
+        pauseMs: Math.min(PAUSE_MS, left()),
+        ...(isUser && { isUser }),
+      })
       if (seen) {
         facts.state = 'blocked'
         facts.sync = seen.stack
@@ -89,7 +92,7 @@ export async function inspectTarget(client: InspectorClient, options: TargetOpti
     facts.notes.push(error instanceof Error ? error.message : String(error))
   }
   if (facts.state === 'native') facts.notes.push(NATIVE)
-  facts.tookMs = now() - began
+  facts.tookMs = monotonic() - began
   return facts
 }
 
@@ -107,20 +110,41 @@ async function turns(client: InspectorClient, ms: number): Promise<boolean> {
   }
 }
 
+/** First the positions, which cost little, then the heap, which tells who holds what is awaited, when there is time. */
 async function suspendedOver(
   client: InspectorClient,
   left: () => number,
   options: InspectOptions,
 ): Promise<AsyncFacts> {
-  const usage = (await client.post('Runtime.getHeapUsage', {}, left())) as { usedSize?: number }
-  const mb = (usage.usedSize ?? 0) / 1024 / 1024
-  const enough = left()
-  if (mb * MS_PER_MB > enough) {
-    const note = `its heap of ${Math.round(mb)} MB was not read: there are ${Math.round(enough)} ms for it`
-    return { suspended: [], nodes: 0, tookMs: 0, notes: [note] }
+  let facts: AsyncFacts | undefined
+  let late = 'its heap was not read: there was no time for it'
+  try {
+    const { isUser } = options
+    const stacks = await driveAsync(asyncStacks({ budgetMs: left() / 2 }), client.post, left())
+    facts = factsFromStacks(stacks, isUser && { isUser })
+    const usage = (await client.post('Runtime.getHeapUsage')) as { usedSize?: number }
+    const mb = (usage.usedSize ?? 0) / 1024 / 1024
+    late = `its heap of ${Math.round(mb)} MB was not read, so who holds what is awaited is not known: there were ${Math.round(left())} ms for it`
+    if (mb * MS_PER_MB < left()) return withPlaces(await readHeap(client, left, options), facts)
+  } catch (error) {
+    if (facts === undefined) throw error
+    late = `its heap was not read: ${error instanceof Error ? error.message : String(error)}`
   }
-  const heap = await takeSnapshotOver(client, enough)
-  // Time for an answer that is under way, so that what was found is not lost to the bound around this.
-  const rest = Math.max(LEAST_MS, left() - 200)
-  return driveAsync(inspectSuspended(heap, { ...options, budgetMs: rest }), client.post, rest)
+  facts.notes.push(late)
+  return facts
+}
+
+async function readHeap(client: InspectorClient, left: () => number, options: InspectOptions): Promise<AsyncFacts> {
+  const heap = await takeSnapshotOver(client, left() - LEAST_MS)
+  return driveAsync(inspectSuspended(heap, { ...options, budgetMs: left() / 2 }), client.post, left())
+}
+
+/** What the time did not suffice for the second time is taken from the first. */
+function withPlaces(facts: AsyncFacts, before: AsyncFacts): AsyncFacts {
+  for (const one of facts.suspended) {
+    if (one.at !== null) continue
+    const same = before.suspended.filter(({ fn, script }) => fn === one.fn && script === one.script)
+    if (same.length === 1) one.at = same[0]!.at
+  }
+  return facts
 }

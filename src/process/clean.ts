@@ -28,7 +28,8 @@ export const kill: typeof process.kill = process.kill.bind(process)
 /** Milliseconds since the epoch of a date text. */
 export const parseDate = Date.parse
 
-const setTimer = setTimeout
+export const setTimer = setTimeout
+export const clearTimer = clearTimeout
 
 /** Waits `ms` milliseconds of real time; keeps the process alive meanwhile. */
 export function pause(ms: number): Promise<void> {

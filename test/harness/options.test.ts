@@ -9,6 +9,7 @@ describe('options', () => {
       grace: 1000,
       blocked: 10_000,
       collect: 60_000,
+      others: 3000,
       rerunRest: true,
       lost: 'rerun',
     })

@@ -3,6 +3,7 @@ import { leavesOf } from '../chains.ts'
 import type { HangClass } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
 import { madeAt } from '../made-at.ts'
+import { threadAwaited } from '../others.ts'
 import { list, oneLine, sameLine, subject } from '../words.ts'
 import { circumstances, named, siteOf, userStack } from './common.ts'
 
@@ -35,15 +36,21 @@ export const awaitWithResource: HangClass = {
         ? ''
         : `it waits in ${oneLine(holder.held.path, 160)}, and `
     const made = madeAt(facts, leaf)
+    const other = threadAwaited(facts, leaf)
+    // A thread that is busy for ever is what is to be mended; one that waits may be as it should.
+    const holderSite = [other?.thread.sync ? other.frame : undefined, made?.frame].find(
+      (frame) => frame !== undefined && !sameLine(frame.site, leaf.frame.site),
+    )
     const caller = leaf.chain[1]
     const others = leaves.slice(1, 5).map((one) => awaitedAt(one.frame))
     return {
       class: NAME,
       confidence: live ? 'likely' : 'guess',
-      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}${caller === undefined ? '' : `, called by ${awaitedAt(caller)}`}: ${at}${why}${made === undefined ? '' : `: ${made.words}`}.`,
+      diagnosis: `${subject(facts)} waits at ${awaitedAt(leaf.frame)}${caller === undefined ? '' : `, called by ${awaitedAt(caller)}`}: ${at}${other === undefined ? why : `that thread sends nothing, for it ${other.words}`}${made === undefined ? '' : `: ${made.words}`}.`,
       culprit: siteOf(leaf.frame),
-      ...(made && !sameLine(made.frame.site, leaf.frame.site) && { holder: siteOf(made.frame) }),
+      ...(holderSite && { holder: siteOf(holderSite) }),
       evidence: [
+        ...(other === undefined ? [] : [`${other.thread.label} ${other.words}`]),
         ...leaf.heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
         ...(leaf.frame.exact
           ? []

@@ -2,6 +2,7 @@ import type { DumpActor, DumpFrame, DumpRecord, DumpTask } from '../schema.ts'
 import { count, oneLine, sameLine, seconds } from '../words.ts'
 import { isUserFrame, stackLines } from './frames.ts'
 import type { Marks } from './marks.ts'
+import { otherSections } from './others.ts'
 import { processLines } from './processes.ts'
 import { awaitTreeLines } from './tree.ts'
 import { waitLines } from './waits.ts'
@@ -21,6 +22,7 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
   }
   for (const actor of actors) sections.push([`sync stack: ${actor.path}`, syncLines(actor, record, marks)])
   for (const actor of actors) sections.push([`await tree: ${actor.path}`, treeLines(actor, record, marks)])
+  if (record.others !== undefined) sections.push(...otherSections(record.others, marks))
   if (record.waitedFor !== undefined) sections.push(...waitSections(record.waitedFor))
   if (record.lost !== undefined) sections.push(['lost promise', lostLines(record.lost, marks)])
   if (record.fakeTimers?.on === true) sections.push(['fake timers', fakeTimerLines(record.fakeTimers, marks)])
@@ -158,9 +160,10 @@ function depthOf(task: DumpTask, all: readonly DumpTask[]): number {
 const MOST_DEPTH = 10
 
 function captureLines(record: DumpRecord): string[] {
-  const { tookMs, missing = [], redacted = 0 } = record.capture
+  const { tookMs, missing = [], redacted = 0, budgets = [] } = record.capture
   const took = tookMs === undefined ? 'taken' : `taken in ${seconds(tookMs)}`
   const secrets = `secrets: ${count(redacted, 'value')} redacted`
-  if (missing.length === 0) return [`${took}; nothing missing; ${secrets}`]
-  return [`${took}; ${secrets}; missing:`, ...missing.map((one) => `- ${oneLine(one)}`)]
+  const spent = budgets.map((one) => `time for ${oneLine(one)}`)
+  if (missing.length === 0) return [`${took}; nothing missing; ${secrets}`, ...spent]
+  return [`${took}; ${secrets}; missing:`, ...missing.map((one) => `- ${oneLine(one)}`), ...spent]
 }

@@ -1,11 +1,9 @@
 import v8 from 'node:v8'
 import { ProbeError } from '../../errors.ts'
+import { clearTimer as clearTimeout, setTimer as setTimeout } from '../../process/clean.ts'
 import type { InspectorClient } from '../client.ts'
 import { HeapGraph } from './graph.ts'
 import { type ParseLimits, SnapshotParser } from './parse.ts'
-
-// Kept at import: a test may replace the timers of the thread that is looked at.
-const { setTimeout, clearTimeout } = globalThis
 
 /**
  * The heap of this very thread, without going through the event loop: works inside a timer callback of a sick thread.

@@ -230,6 +230,7 @@ class Registry implements HandleRegistry, HandleSink {
     const { kind, note } = record
     const made = record.stack?.frames() ?? []
     const pid = attempt(() => kind.pid?.(thing), undefined)
+    const threadId = attempt(() => kind.threadId?.(thing), undefined)
     const what = attempt(() => kind.what(thing, note), '')
     const handle: LiveHandle = {
       id: record.id,
@@ -239,6 +240,7 @@ class Registry implements HandleRegistry, HandleSink {
       ageMs: Math.max(0, Math.round(monotonic() - record.at)),
       created: made,
       ...(pid !== undefined && { pid }),
+      ...(threadId !== undefined && { threadId }),
     }
     const user = made.some(({ at }) => at !== null && attempt(() => this.#options.isUser(at.url), false))
     return { handle, scope: record.scope, user }

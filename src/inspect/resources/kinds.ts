@@ -26,6 +26,7 @@ export interface HandleKind {
   ref(thing: object, note: Note): boolean
   what(thing: object, note: Note): string
   pid?(thing: object): number | undefined
+  threadId?(thing: object): number
   /** A leak although it does not keep the process alive. */
   counts?: boolean
   /** `idle` before it opens, and closed when it is `idle` afterwards. */
@@ -158,6 +159,7 @@ export const workerKind: HandleKind = {
   phase: (worker) => ((worker as { threadId: number }).threadId > 0 ? 'open' : 'closed'),
   ref: (worker) => refOf(hidden(worker, 'kHandle') ?? {}),
   what: (_, note) => note.detail,
+  threadId: (worker) => (worker as { threadId: number }).threadId,
 }
 
 export const portKind: HandleKind = {
