@@ -5,7 +5,7 @@ import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-p
 import { attachThread } from '../../src/inspect/attach-thread.ts'
 import type { InspectorClient } from '../../src/inspect/client.ts'
 import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
-import { explainStuck } from '../../src/inspect/kernel-wait.ts'
+import { explainProcess, explainStuck } from '../../src/inspect/kernel-wait.ts'
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import type { StreamNote } from '../../src/inspect/wait-facts.ts'
@@ -166,6 +166,7 @@ export async function collectEvidence(
   } finally {
     if (attached) await settled(attached.client.close(), 1000)
   }
+  if (evidence.loop === 'idle') evidence.kernel = await idleKernel(patient)
   evidence.processes = evidence.others?.table ?? (await processTable(patient))
   evidence.missing.push(...(evidence.others?.notes ?? []))
   evidence.tookMs = performance.now() - began
@@ -188,6 +189,10 @@ export async function evidenceOfTimeout(
 ): Promise<Evidence> {
   const { section, state, report } = message
   const others = report.others ?? null
+  const [processes, kernel] = await Promise.all([
+    others?.table ?? processTable(context.patient),
+    idleKernel(context.patient),
+  ])
   return {
     ...blank(context, 'run', state, section),
     loop: 'idle',
@@ -196,7 +201,8 @@ export async function evidenceOfTimeout(
     self: report,
     others,
     missing: [...report.notes, ...(others?.notes ?? [])],
-    processes: others?.table ?? (await processTable(context.patient)),
+    processes,
+    kernel,
     tookMs: report.tookMs,
     ended: false,
   }
@@ -288,6 +294,15 @@ function whose(context: Context, stage: Stage, state: WorkerState | undefined, s
 function liveCrumb(state: WorkerState): Breadcrumb | null {
   return state.crumb && epoch() - state.crumb.since > CRUMB_MS ? state.crumb : null
 }
+
+/** What an idle worker has under way in the system: its threadpool, locks, connections that are not made. */
+async function idleKernel(patient: Patient): Promise<string[]> {
+  if (!patient.process) return explainProcess(patient.pid).filter((sentence) => /\bthreadpool\b/.test(sentence))
+  const [first, ...rest] = await explainStuck(patient.pid)
+  return first === undefined || first === PLAIN_IDLE ? rest : [first, ...rest]
+}
+
+const PLAIN_IDLE = 'main thread is idle in its event loop'
 
 interface Attached {
   client: InspectorClient

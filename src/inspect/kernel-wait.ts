@@ -28,11 +28,14 @@ import {
   wchan,
 } from '../process/procfs.ts'
 import { CALLS_ON_DESCRIPTOR, syscallName } from '../process/syscalls.ts'
+import { awaitedLocks, lockedDatabases } from './file-locks.ts'
+import { dnsServer, threadpool } from './pool-threads.ts'
 
 /** Between two looks; a thread that did nothing meanwhile is called stuck. */
 const SAMPLE_MS = 100
 /** `execSync` -> `sh` -> `npm` -> ... is followed this far down. */
 const DEEPEST_CHILD = 4
+const WRITES = /^(?:p?write(?:v|64)?|send(?:to|msg)|splice)$/
 const IDLE = 'idle in its event loop'
 
 /**
@@ -47,14 +50,15 @@ export function explainThread(pid: number, tid: number = pid): string | undefine
 }
 
 /**
- * Sentences about a process, most telling first: the main thread, the other threads (equal ones together), a used up
- * threadpool, file locks that it waits for, signals that are pending. Idle helper threads of V8 and libuv are left out.
+ * Sentences about a process, most telling first: the main thread, a used up threadpool, the other threads (equal ones
+ * together), file locks and databases that it waits for, signals that are pending. Idle helper threads of V8 and libuv are left out.
  */
 export function explainProcess(pid: number): string[] {
   return guarded(() => {
     const main = explain(pid, pid, 0)
     if (main === undefined) return []
-    return [main, ...otherThreads(pid), ...threadpool(pid), ...awaitedLocks(pid), ...pendingSignals(pid)]
+    const pool = threadpool(pid, (tid) => explain(pid, tid, 0)?.replace(/^thread .*? \(.*?\) is /, ''))
+    return [main, ...pool, ...otherThreads(pid), ...awaitedLocks(pid), ...lockedDatabases(pid), ...pendingSignals(pid)]
   }, [])
 }
 
@@ -93,6 +97,7 @@ function sample(pid: number, tid: number): Sample | undefined {
 function compare(before: Sample, after: Sample): string {
   const ticks = after.stat.utime + after.stat.stime - before.stat.utime - before.stat.stime
   if (ticks > 0) return `it used ${ticks * (1000 / TICKS_PER_SECOND)} ms of CPU within ${SAMPLE_MS} ms`
+  if (after.stat.state === 'R') return `it waits for a CPU: it got none within ${SAMPLE_MS} ms`
   if (before.stat.state !== after.stat.state || before.call !== after.call) return `it moved within ${SAMPLE_MS} ms`
   return `stuck: unchanged after ${SAMPLE_MS} ms`
 }
@@ -147,7 +152,9 @@ function reason(pid: number, tid: number, name: string, args: number[], depth: n
   const [first = 0, second = 0, third = 0] = args
   if (CALLS_ON_DESCRIPTOR.has(name)) {
     const lock = name === 'flock' ? ', waiting for an flock' : name === 'fcntl' ? ', waiting for a record lock' : ''
-    return ` on ${describeDescriptor(pid, first)}${lock}${lock && holderOfLock(pid)}`
+    const what = describeDescriptor(pid, first)
+    const lookup = /\(UDP to .*:53\)$/.test(what) ? ', probably in getaddrinfo, waiting for that DNS server' : ''
+    return ` on ${what}${fullness(name, what)}${lookup}${lock}${lock && holderOfLock(pid)}`
   }
   switch (name) {
     case 'open':
@@ -165,13 +172,22 @@ function reason(pid: number, tid: number, name: string, args: number[], depth: n
       return ': it waits for a lock, a condition variable or Atomics.wait'
     case 'poll':
     case 'ppoll':
-      return dnsWords(pid) ?? ` on ${second} file descriptor${second === 1 ? '' : 's'}`
+      return lookupWords(pid) ?? ` on ${second} file descriptor${second === 1 ? '' : 's'}`
     case 'nanosleep':
     case 'clock_nanosleep':
-      return `: it sleeps for a set time${holderOfLock(pid)}`
+      return `: it sleeps for a set time${databaseWords(pid)}`
     default:
       return ''
   }
+}
+
+/** A thread that sleeps at a pipe cannot go on because of what is, or is not, in it. */
+function fullness(name: string, what: string): string {
+  if (!/\((?:pipe|FIFO|unix socket)/.test(what)) return ''
+  if (WRITES.test(name)) return ', which is full until its reader takes something'
+  return /^(?:p?read(?:v|64)?|recv)/.test(name) && !what.includes('socket')
+    ? ', which is empty until its writer puts something in'
+    : ''
 }
 
 function opened(pid: number, pointer: number, flags: number | undefined): string {
@@ -263,15 +279,15 @@ function watchedBy(pid: number, fd: number): string[] {
   return [...new Set(words)]
 }
 
-function dnsWords(pid: number): string | undefined {
-  for (const fd of openDescriptors(pid)) {
-    const inode = socketInode(descriptorTarget(pid, fd) ?? '')
-    const words = inode === undefined ? '' : describeSocket(pid, inode)
-    if (words.startsWith('UDP to ') && words.endsWith(':53')) {
-      return `, probably in getaddrinfo, waiting for the DNS server ${words.slice('UDP to '.length)}`
-    }
-  }
-  return undefined
+function lookupWords(pid: number): string | undefined {
+  const server = dnsServer(pid)
+  return server && `, probably in getaddrinfo, waiting for the DNS server ${server}`
+}
+
+/** SQLite sleeps between its tries to get a lock. */
+function databaseWords(pid: number): string {
+  const [locked] = lockedDatabases(pid)
+  return locked === undefined ? '' : ` between tries: ${locked}`
 }
 
 function otherThreads(pid: number): string[] {
@@ -291,30 +307,6 @@ function isIdleHelper(pid: number, tid: number): boolean {
   if (stat.state !== 'S' || !isNode(pid)) return false
   const call = syscallName(Number(readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]))
   return call === 'futex' || (stat.comm.startsWith('DelayedTask') && call?.startsWith('epoll') === true)
-}
-
-function threadpool(pid: number): string[] {
-  const workers = threadsOf(pid).filter((tid) => readStat(pid, tid)?.comm.startsWith('libuv-worker'))
-  const busy = workers.filter((tid) => {
-    const call = readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]
-    return call !== undefined && syscallName(Number(call)) !== 'futex'
-  })
-  if (workers.length === 0 || busy.length < workers.length) return []
-  return [`threadpool is used up: all ${workers.length} libuv workers are busy, so fs, dns, crypto and zlib work waits`]
-}
-
-/** Rows of `/proc/locks` (proc_locks(5)) in which this process waits; the row without `->` names the holder. */
-function awaitedLocks(pid: number): string[] {
-  const sentences: string[] = []
-  const rows = (readText('/proc/locks') ?? '').split('\n')
-  for (const row of rows) {
-    const match = /^(\d+): ->\s+(\w+)\s+\w+\s+(\w+)\s+(\d+)/.exec(row)
-    if (!match || Number(match[4]) !== pid) continue
-    const holder = rows.find((other) => other.startsWith(`${match[1]}: `) && !other.includes('->'))?.split(/\s+/)[4]
-    const by = holder && Number(holder) > 0 ? ` held by ${processWords(Number(holder))}` : ''
-    sentences.push(`waits for ${match[3] === 'READ' ? 'a shared' : 'an exclusive'} ${match[2]} lock${by}`)
-  }
-  return sentences
 }
 
 function holderOfLock(pid: number): string {

@@ -1,4 +1,7 @@
-import { writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { explainProcess, explainStuck, explainThread } from '../../src/inspect/kernel-wait.ts'
@@ -6,6 +9,11 @@ import { childrenOf } from '../../src/process/procfs.ts'
 import { syscallName } from '../../src/process/syscalls.ts'
 import { descendants } from '../../src/process/tree.ts'
 import { Sandbox, stateOf, until } from '../process/sandbox.ts'
+
+/** A mount namespace of one's own, in which another resolv.conf can be put, and port 53, need root. */
+function mayMount(): boolean {
+  return spawnSync('unshare', ['--mount', 'mount', '--bind', '/dev/null', '/etc/resolv.conf']).status === 0
+}
 
 describe.skipIf(process.platform !== 'linux')('kernel wait', () => {
   let box: Sandbox
@@ -95,6 +103,89 @@ describe.skipIf(process.platform !== 'linux')('kernel wait', () => {
     const code = `for (let i = 0; i < 4; i++) require('crypto').pbkdf2('a', 'b', 1e9, 32, 'sha256', () => {})`
     const pid = box.node(code)
     await says(pid, /threadpool is used up: all 4 libuv workers are busy/)
+  })
+
+  it('tells what the threads of a used up pool are in, while the main thread is idle', async () => {
+    const fifo = JSON.stringify(box.fifo('queue'))
+    const pid = box.node(`for (let i = 0; i < 5; i++) require('fs').readFile(${fifo}, () => {})`)
+    await says(
+      pid,
+      /all 4 libuv workers are busy \(4 in file system calls, of which one is blocked in open(at)?\(2\) of the FIFO .*queue, which nobody has open for writing/,
+    )
+    expect(explainThread(pid)).toMatch(/^main thread is idle in its event loop/)
+  })
+
+  it.skipIf(!mayMount())('names the DNS server that lookups wait for, and that further ones wait', async () => {
+    const server = createSocket('udp4').bind(53, '127.0.0.97')
+    await once(server, 'listening')
+    try {
+      const resolv = join(box.folder, 'resolv.conf')
+      writeFileSync(resolv, 'nameserver 127.0.0.97\noptions timeout:30\n')
+      const code = `for (const host of ['a', 'b', 'c']) require('dns').lookup(host + '.example', () => {})`
+      const script = 'mount --bind "$0" /etc/resolv.conf && exec "$1" -e "$2"'
+      const pid = box.start('unshare', ['--mount', 'sh', '-c', script, resolv, process.execPath, code])
+      await says(
+        pid,
+        /share for name lookups is used up: 2 of \d libuv workers wait for the DNS server 127\.0\.0\.97:53, so further/,
+      )
+      await says(pid, /libuv-worker\) is blocked in .*, (?:probably in getaddrinfo|.*127\.0\.0\.97:53)/)
+    } finally {
+      server.close()
+    }
+  })
+
+  it('tells that a full pipe waits for a reader who is stopped, and an empty one for its writer', async () => {
+    const pid = box.shell('yes | (sleep 86; cat)')
+    await until(() => ['yes', 'sleep 86'].every((command) => descendants(pid).some((fact) => fact.command === command)))
+    const yes = descendants(pid).find((fact) => fact.command === 'yes')!
+    await says(
+      yes.pid,
+      /blocked in write\(2\) on fd 1 \(pipe; reader .*\), which is full until its reader takes something/,
+    )
+    const reader = box.shell('sleep 87 | cat')
+    await until(() => descendants(reader).some((fact) => fact.command === 'cat'))
+    const cat = descendants(reader).find((fact) => fact.command === 'cat')!
+    await says(cat.pid, /writer \d+ `sleep 87` is sleeping\), which is empty until its writer puts something in/)
+  })
+
+  it('tells that the child that execSync waits for is stopped', async () => {
+    const pid = box.node(`require('child_process').execFileSync('/bin/sh', ['-c', 'kill -STOP $$'])`)
+    await says(pid, /inside spawnSync.*, waiting for child \d+ `\/bin\/sh .*` \[it is stopped by a signal\]/)
+  })
+
+  it('names the holder of a record lock', async () => {
+    const lock = join(box.folder, 'records')
+    writeFileSync(lock, '')
+    const take = `use Fcntl; open(F, '+<', $ARGV[0]); my $l = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLKW, $l); sleep 88`
+    const holder = box.start('perl', ['-e', take, lock])
+    await until(() => readFileSync('/proc/locks', 'latin1').includes(` ${holder} `))
+    const pid = box.start('perl', ['-e', take, lock])
+    await says(
+      pid,
+      new RegExp(
+        `blocked in fcntl\\(2\\) on fd \\d+ \\(.*records\\), waiting for a record lock: waits for an exclusive POSIX lock held by ${holder} \`perl`,
+      ),
+    )
+  })
+
+  it('names the SQLite database that is locked, and who has locked it', async () => {
+    const path = JSON.stringify(join(box.folder, 'shop.db'))
+    const open = `const { DatabaseSync } = require('node:sqlite'); const db = new DatabaseSync(${path})`
+    const flags = ['--experimental-sqlite', '--no-warnings', '-e']
+    const make = `${open}; db.exec('CREATE TABLE t (x)'); db.exec('BEGIN EXCLUSIVE'); setInterval(() => {}, 60000)`
+    const holder = box.start(process.execPath, [...flags, make])
+    await until(() => readFileSync('/proc/locks', 'latin1').includes(` ${holder} `))
+    const pid = box.start(process.execPath, [
+      ...flags,
+      `${open}; db.exec('PRAGMA busy_timeout = 60000'); db.exec('INSERT INTO t VALUES (1)')`,
+    ])
+    await says(
+      pid,
+      new RegExp(
+        `blocked in clock_nanosleep\\(2\\): it sleeps for a set time between tries: the database .*shop\\.db is locked \\(POSIX WRITE\\) by ${holder} \``,
+      ),
+    )
+    expect((await explainStuck(pid)).join('\n')).toContain('shop.db is locked')
   })
 
   it('knows nothing of a process that does not exist', async () => {

@@ -1,6 +1,6 @@
 import { awaitedAt, awaitedIn } from '../awaited.ts'
 import { leavesOf } from '../chains.ts'
-import type { HangClass } from '../facts.ts'
+import type { HangClass, HangFacts } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
 import { madeAt } from '../made-at.ts'
 import { threadAwaited } from '../others.ts'
@@ -24,7 +24,8 @@ export const awaitWithResource: HangClass = {
     const why =
       holder?.live !== true && isFetch
         ? 'the request was sent and no response has come'
-        : (holder?.why ??
+        : (systemWords(facts, holder?.held.owner, requests) ??
+          holder?.why ??
           (facts.holders === 'unknown'
             ? 'who holds it is not known, for the heap is too large for a snapshot'
             : requests.length > 0
@@ -64,6 +65,23 @@ export const awaitWithResource: HangClass = {
       stack: userStack(leaf.chain),
     }
   },
+}
+
+const REQUEST = /Req(?:uest)?(?:Promise|Callback|Wrap)?$|^FileHandle$/
+
+/** What the kernel says of a call that the system has not answered: the thread of the pool that is in it. */
+function systemWords(facts: HangFacts, owner: string | undefined, requests: readonly string[]): string | undefined {
+  if (owner !== undefined ? !REQUEST.test(owner) : requests.length === 0) return undefined
+  const names = owner === undefined ? requests : [owner, ...requests]
+  const lookup = names.some((name) => /^(?:GetAddrInfo|GetNameInfo|QueryReq)/.test(name))
+  const sentence = facts.kernel.find((one) =>
+    lookup
+      ? /getaddrinfo|name lookups/.test(one)
+      : /threadpool is used up|\(libuv-worker\) is (?!on the CPU)/.test(one),
+  )
+  if (sentence === undefined) return undefined
+  const open = requests.length === 0 ? '' : ` (${list(requests)} open)`
+  return `the system has not answered${open}: ${oneLine(sentence, 240)}`
 }
 
 function alternatives(consider: string[] | undefined): string[] {
