@@ -10,7 +10,8 @@ export default defineConfig({
     exclude: ['**/node_modules/**', 'test/hangs/corpus/**', 'test/hangs/variants/**', 'test/fixtures/**'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
+    // Bounds of what hangs, not of what is slow: the suite also runs several times at once (npm run hammer).
+    testTimeout: 60_000,
     hookTimeout: 30_000,
   },
 })

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { ActorFailure, MessagingError, RuntimeFailure, TransportClosed } from '../errors.ts'
 import { park, parkOn } from '../scope/index.ts'
+import { heldFor } from '../scope/scope.ts'
 import type { ActorHandle, Backend, Exit, SpawnRequest } from '../spawn/backend.ts'
 import { formatExit } from '../spawn/exit.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
@@ -93,7 +94,7 @@ export class Child {
       const { channel, aid } = await this.#greeted(handle, linked.promise)
       return this.#connect(channel, aid)
     } catch (error) {
-      await this.#ladder.run({ hard: true })
+      await heldFor(() => this.#ladder.run({ hard: true }))
       throw error
     } finally {
       forget()

@@ -10,7 +10,7 @@ import {
   type Uid,
   UsageError,
 } from '../errors.ts'
-import { moveOnAfter, park, type Scope } from '../scope/index.ts'
+import { currentScope, moveOnAfter, park, type Scope } from '../scope/index.ts'
 import { Msg } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import { LIMITS } from './deadlines.ts'
@@ -67,6 +67,8 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   #first: unknown = UNSET
   #result: unknown = UNSET
   #over = false
+  /** The cancellation was asked for by a task that is none of the body's (R-269). */
+  #outOfBand = false
   #stream: Stream<never, never> | undefined
   readonly #waiters = new Set<() => void>()
   #broken: TransportClosed | undefined
@@ -204,8 +206,8 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   // ---- cancellation
 
   /**
-   * Cancels the far side. From the parent: the task there is cancelled and its end awaited, at most `ctxCancel`; the body here
-   * goes on (R-261). From the child: its own task is cancelled at once, and the parent is told that it was its own doing.
+   * Cancels the far side. From the parent: the task there is cancelled and its end awaited, at most `ctxCancel`; a body that
+   * asked for it goes on (R-261), one that somebody outside of it has it done to is interrupted (R-269). From the child: its own task is cancelled at once, and the parent is told that it was its own doing.
    */
   async cancel(): Promise<void> {
     if (this.cancelCalled) return
@@ -222,7 +224,14 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
     }
     if (this.ended) return
     this.cancelCalled = true
+    this.#outOfBand = !this.#isOurs(currentScope())
     await this.peer.cancelTask(this.cid)
+  }
+
+  /** Does this code run in the body of this side? */
+  #isOurs(scope: Scope): boolean {
+    for (let at: Scope | null = scope; at; at = at.parent) if (at === this.scope) return true
+    return false
   }
 
   /** @internal the child's side: what cancelled its task, as the parent is to be told */
@@ -258,7 +267,10 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   failed(error: unknown): void {
     this.remoteError = error
     const self = this.peer.actor.aid.uuid
-    if (this.cancelCalled && error instanceof ContextCancelled && error.canceller?.[1] === self) this.cancelAcked = true
+    if (this.cancelCalled && error instanceof ContextCancelled && error.canceller?.[1] === self) {
+      this.cancelAcked = true
+      this.localError = error
+    }
     this.#interrupt(error)
   }
 
@@ -274,7 +286,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
     const waiting = this.#waiters.size > 0 || this.mailbox.waiting
     this.mailbox.fail(error)
     this.#notify()
-    if (!waiting && !this.cancelAcked) this.#cancelScope(error)
+    if (!waiting && (!this.cancelAcked || this.#outOfBand)) this.#cancelScope(error)
   }
 
   #cancelScope(error: unknown): void {

@@ -67,10 +67,10 @@ export class Ladder {
       child.escalated = true
       return false
     }
-    child.escalated = true
-    if (how === 'hurry' || threadLike) return false
     // A channel that broke may be the first sign of its end.
     if (how === 'lost' && (await this.#within(handle, deadlines.cancelAck, late))) return true
+    child.escalated = true
+    if (how === 'hurry' || threadLike) return false
     rung(how === 'lost' ? 'unreachable: SIGTERM' : 'no acknowledgement: SIGTERM')
     handle.terminate()
     const spent = how === 'late' ? deadlines.cancelAck : 0

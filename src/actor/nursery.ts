@@ -1,6 +1,7 @@
 /** A nursery whose children are actors: it ends when all have ended, and when one fails, all are cancelled. */
 import { ActorGroupError, CancelledError, isCancelled, RuntimeFailure, TransportClosed, UsageError } from '../errors.ts'
 import { currentScope, parkOn, runScope, type Scope, shield, type Task, TaskNursery } from '../scope/index.ts'
+import { heldFor } from '../scope/scope.ts'
 import type { ActorOutput } from '../spawn/backend.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { type Actor, currentActorOrNone } from './actor.ts'
@@ -269,7 +270,7 @@ export class ActorNursery {
       bodyFailed = true
       bodyError = error
     }
-    if (bodyError instanceof TransportClosed) await this.#letDie()
+    if (bodyError instanceof TransportClosed) await heldFor(() => this.#letDie())
     await this.#close()
     const error = this.#outcome(bodyFailed, bodyError)
     if (error) throw error.error

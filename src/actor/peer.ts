@@ -233,7 +233,7 @@ export class Peer {
         this.#cancel(message[1])
         break
       case Msg.cancelAck:
-        this.#acked(message[1])
+        this.#acked(message[1], message[2])
         break
       case Msg.cancelPending:
         this.#requests.get(message[1])?.pending()
@@ -311,7 +311,13 @@ export class Peer {
   }
 
   /** `cancelAck` answers both kinds of requests: numbers of tasks are told from those of actors by their sign. */
-  #acked(id: number): void {
+  #acked(id: number, givenUp?: string[]): void {
+    if (Array.isArray(givenUp) && givenUp.length > 0) {
+      log(
+        'warning',
+        `actor ${this.aid.name} gave up tasks that did not react to its cancellation: ${givenUp.join(', ')}`,
+      )
+    }
     if (id < 0) this.#requests.get(-id)?.acked()
     else this.#cancels.get(id)?.(true)
   }
@@ -319,7 +325,10 @@ export class Peer {
   #cancelActor(request: number, budgetMs: number): void {
     const { ended, hasChildren } = this.actor.cancelFor(this, budgetMs)
     if (hasChildren) this.reply([Msg.cancelPending, request])
-    void ended.then(() => this.reply([Msg.cancelAck, -request]))
+    void ended.then(() => {
+      const givenUp = this.actor.service.uncooperative.map((task) => task.name)
+      this.reply(givenUp.length === 0 ? [Msg.cancelAck, -request] : [Msg.cancelAck, -request, givenUp])
+    })
   }
 
   /** Sends something that nobody waits for; a closed channel is no error (R-320). */

@@ -100,7 +100,8 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
    * @param name an endpoint made by `context()`
    * @param args its arguments
    * @param body gets this end of the dialog and the first value
-   * @returns what the body returns; the far side's result is in `ctx.outcome`
+   * @returns what the body returns; undefined when `ctx.cancel()`, called by a task outside of the body, ended it (R-269). The
+   * far side's result is in `ctx.outcome`
    * @throws what the body throws; what the far side throws, boxed; ContextCancelled when it was cancelled by somebody else
    * than `ctx.cancel()`
    */

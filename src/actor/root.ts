@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, UsageError } from '../errors.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
+import { heldFor } from '../scope/scope.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { checkBackend, resolveSpawnMethod } from '../spawn/registry.ts'
 import { abandonedThreads, leaveThreadsBehind } from '../spawn/thread/abandoned.ts'
@@ -112,7 +113,7 @@ export async function openRoot<T>(
     return await runDetached({ name: 'root' }, async (scope) => {
       const forget = outer.onCancel((reason) => scope.cancel(reason))
       try {
-        const actor = await makeRoot(options, scope)
+        const actor = await heldFor(() => makeRoot(options, scope))
         return await live(actor, body, options)
       } finally {
         forget()

@@ -301,3 +301,13 @@ export function currentScope(): Scope {
 export function currentHost(): unknown {
   return current.getStore()?.host
 }
+
+/** Runs something that is bounded by itself: whoever has cancelled the scope around it waits for its end. @internal */
+export async function heldFor<T>(body: () => Promise<T>): Promise<T> {
+  const release = hold(currentScope())
+  try {
+    return await body()
+  } finally {
+    release()
+  }
+}

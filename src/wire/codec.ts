@@ -116,7 +116,7 @@ const SHAPES: Record<number, string> = {
   [Msg.return]: 'i?',
   [Msg.error]: 'i?',
   [Msg.cancel]: 'i',
-  [Msg.cancelAck]: 'i',
+  [Msg.cancelAck]: 'i?',
   [Msg.cancelActor]: 'nn',
   [Msg.cancelPending]: 'i',
   [Msg.grant]: 'ii',

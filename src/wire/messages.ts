@@ -90,8 +90,11 @@ export type Return = [type: typeof Msg.return, cid: number, value: unknown]
 export type ErrorMsg = [type: typeof Msg.error, cid: number, error: unknown]
 /** Asks to cancel one task; only the channel that started it may (R-271). Answered by `cancelAck`. */
 export type Cancel = [type: typeof Msg.cancel, cid: number]
-/** Answer to `cancel` (with its `cid`) and `cancelActor` (with its `request`): done, no new work (R-205). */
-export type CancelAck = [type: typeof Msg.cancelAck, id: number]
+/**
+ * Answer to `cancel` (with its `cid`) and `cancelActor` (with its `request`): done, no new work (R-205). `givenUp` names the
+ * tasks that did not react to the cancellation of their actor (R-226).
+ */
+export type CancelAck = [type: typeof Msg.cancelAck, id: number, givenUp?: string[]]
 /**
  * Asks to cancel the whole actor. `request` is a number of the asker's own; `budgetMs` is how long the asker will wait for
  * actors below it, so that inner limits pass before outer ones.

@@ -1,9 +1,21 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { ContextCancelled, currentIpcCtx, openNursery, openTaskNursery, sleep } from '../../src/index.ts'
+import {
+  ContextCancelled,
+  currentIpcCtx,
+  openNursery,
+  openTaskNursery,
+  sleep,
+  TransportClosed,
+} from '../../src/index.ts'
+import { parseAddress } from '../../src/wire/address.ts'
+import { greetPeer } from '../../src/wire/handshake.ts'
+import { dial } from '../../src/wire/listener.ts'
+import { type Message, Msg } from '../../src/wire/messages.ts'
 import type * as Nest from '../fixtures/actors/nest.ts'
 import type * as Rude from '../fixtures/actors/rude.ts'
 import type * as Tally from '../fixtures/actors/tally.ts'
-import { BACKENDS, eventually, failure, NEST, RUDE, TALLY, tree } from './world.ts'
+import { addressesOf, BACKENDS, eventually, failure, inFolder, NEST, RUDE, TALLY, tree } from './world.ts'
 
 describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
   test('R-260 a context that its parent cancels ends without a word', async () => {
@@ -22,6 +34,7 @@ describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
         expect(ctx.cancelAcked).toBe(true)
         expect(ctx.outcome).toBe(ctx.remoteError)
         expect(ctx.maybeError).toBe(ctx.remoteError)
+        expect(ctx.localError).toBe(ctx.remoteError)
         expect(ctx.canceller).toEqual(['root', root.aid.uuid])
         await portal.cancelActor()
       })
@@ -161,29 +174,89 @@ describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
     })
   })
 
-  test('R-271 a task is cancelled only by the channel that started it', async () => {
+  test('R-269 a cancel from outside of the body interrupts a body that waits for something else', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {
-        const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
-        const call = portal.call('napping', 200)
-        // A number that nobody has started: answered as done.
-        expect(await portal.peer.cancelTask(9999)).toBe(false)
-        expect(await call).toBe('awake')
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const held: { ctx?: { cancel(): Promise<void>; cancelAcked: boolean } } = {}
+        await openTaskNursery(async (nursery) => {
+          const entering = nursery.spawn(() =>
+            portal.openContext('stubborn', [], async (ctx) => {
+              held.ctx = ctx
+              await sleep(600_000)
+              return 'slept'
+            }),
+          )
+          await eventually('its body waits', () => held.ctx && entering.wait?.reason === 'timer')
+          await held.ctx?.cancel()
+          expect(await entering.result).toBe(undefined)
+        })
+        expect(held.ctx?.cancelAcked).toBe(true)
         await portal.cancelActor()
       })
     })
   })
 
-  test('R-255 what a channel has started ends with it, and nothing else does', async () => {
-    await tree(backend, async () => {
+  test('R-271 a task is cancelled only by the channel that started it', async () => {
+    await tree(backend, async (root) => {
       await openNursery(async (an) => {
-        const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
-        const other = await an.startActor<typeof Nest>('other', { module: NEST })
-        const mine = portal.call('napping', 300)
-        // Its connection to tally ends with the call.
-        expect(await other.call('callOther', 'tally')).toBe('answered')
-        expect(await mine).toBe('awake')
-        await an.cancel()
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const mine = portal.call('napping', 60_000).then(
+          () => 'awake',
+          (error: { name: string }) => error.name,
+        )
+        await portal.call('facts')
+        const [cid = 0] = [...portal.peer.asked.entries()].map(([id]) => id)
+        const [address = ''] = await addressesOf(root, portal.aid.uuid)
+        const transport = await dial(parseAddress(address), { limitMs: 5000 })
+        const self = { name: 'stranger', uuid: 'stranger' }
+        const { channel } = await greetPeer(transport, { self, role: 'peer', registrar: false, limitMs: 5000 })
+        const answers: Message[] = []
+        channel.start(
+          (message) => answers.push(message),
+          () => {},
+        )
+        // What is unknown on a channel is answered as done.
+        channel.send([Msg.cancel, cid])
+        await eventually('it is answered', () => answers.length > 0)
+        expect(answers).toEqual([[Msg.cancelAck, cid]])
+        channel.destroy()
+        await portal.call('facts')
+        expect(portal.peer.asked.get(cid)).toBeDefined()
+        await portal.peer.cancelTask(cid)
+        expect(await mine).toBe('ContextCancelled')
+        await portal.cancelActor()
+      })
+    })
+  })
+
+  test('R-255 R-316 what a channel has started ends with it, and nothing else does', async () => {
+    await inFolder(async (folder) => {
+      await tree(backend, async () => {
+        await openNursery(async (an) => {
+          const target = await an.startActor<typeof Rude>('target', { module: RUDE })
+          const other = await an.startActor<typeof Nest>('other', { module: NEST })
+          const mine = target.call('napping', 60_000).then(
+            () => 'awake',
+            (error: { name: string }) => error.name,
+          )
+          const error = await failure(
+            other.openContext('holdsCall', ['target', `${folder}/seen`], async () => {
+              // Its parent ends it without a word to those that it is connected to.
+              const child = [...an.children.values()].find(({ aid }) => aid.uuid === other.aid.uuid)
+              await child?.stop({ hard: true })
+              await sleep(60_000)
+            }),
+          )
+          expect(error).toBeInstanceOf(TransportClosed)
+          await eventually('its call has ended', () => existsSync(`${folder}/seen`))
+          expect(readFileSync(`${folder}/seen`, 'utf8')).toMatch(
+            /^ContextCancelled true the channel to other, .* gone$/m,
+          )
+          expect(await target.call('exclaim', 'here')).toBe('here!')
+          await target.cancelActor()
+          expect(await mine).toBe('ContextCancelled')
+        })
       })
     })
   })

@@ -31,6 +31,7 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
           remoteMessage: 'no such thing',
         })
         expect(error.remoteStack).toContain('tally.ts')
+        expect(error.cause).toBe(undefined)
         expect((error as never as RemoteActorError).unwrap()).toBeInstanceOf(TypeError)
         await portal.cancelActor()
       })
@@ -143,24 +144,27 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
     })
   })
 
-  test('R-315 R-806 R-317 R-319 a channel that breaks rejects everything that waits on it', async () => {
-    await tree(backend, async () => {
-      const seen: unknown[] = []
-      await failure(
-        openNursery(async (an) => {
-          const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
-          await portal.openContext('deaf', [60_000], async (ctx) => {
-            const call = failure(portal.call('napping', 60_000))
-            const result = failure(ctx.waitForResult())
-            breakIpc(ctx)
-            seen.push(await call, await result)
-          })
-        }),
-      )
-      expect(seen).toEqual([expect.any(TransportClosed), expect.any(TransportClosed)])
-      expect(seen[0]).toMatchObject({ code: 'HARROW_CLOSED', by: 'local' })
-    })
-  })
+  test.each(['destroy', 'end'] as const)(
+    'R-315 R-806 R-317 R-319 a channel that breaks (%s) rejects everything that waits on it',
+    async (method) => {
+      await tree(backend, async () => {
+        const seen: unknown[] = []
+        await failure(
+          openNursery(async (an) => {
+            const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
+            await portal.openContext('deaf', [60_000], async (ctx) => {
+              const call = failure(portal.call('napping', 60_000))
+              const result = failure(ctx.waitForResult())
+              breakIpc(ctx, { method })
+              seen.push(await call, await result)
+            })
+          }),
+        )
+        expect(seen).toEqual([expect.any(TransportClosed), expect.any(TransportClosed)])
+        expect(seen[0]).toMatchObject({ code: 'HARROW_CLOSED', by: 'local' })
+      })
+    },
+  )
 
   test('R-316 R-318 an actor that breaks its own link is reaped', async () => {
     await tree(backend, async () => {

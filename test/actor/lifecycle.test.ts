@@ -1,10 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import {
   type ActorNursery,
   currentActor,
   getRoot,
   getRuntimeVars,
+  moveOnAfter,
   NoResult,
   openNursery,
   openRoot,
@@ -12,6 +14,8 @@ import {
   setRuntimeVars,
   sleep,
 } from '../../src/index.ts'
+import { childrenOf, threadsOf } from '../../src/process/procfs.ts'
+import { findMembers } from '../../src/reap/members.ts'
 import type * as Nest from '../fixtures/actors/nest.ts'
 import type * as Rude from '../fixtures/actors/rude.ts'
 import * as tally from '../fixtures/actors/tally.ts'
@@ -20,9 +24,7 @@ import {
   BACKENDS,
   eventually,
   failure,
-  gone,
   inFolder,
-  known,
   moduleOf,
   NEST,
   PROCESS_BACKENDS,
@@ -139,7 +141,8 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
     await tree(backend, async (root) => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Nest>('nest', { module: NEST, debugMode: true, logLevel: 'critical' })
-        expect(root.vars.debugMode).toBe(false)
+        expect(await portal.call('addresses')).toMatchObject({ vars: false, debug: true })
+        expect(root.vars).toMatchObject({ debugMode: false, isRoot: true })
         expect(await portal.call('backendBelow')).toBe(backend)
         await portal.cancelActor()
       })
@@ -176,10 +179,12 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
   test('R-123 what is no exported async function is refused before anything is spawned', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {
+        const before = childrenOf(process.pid)
         for (const fn of [count, tally.plainSum, 'text', async () => {}]) {
           expect(await failure(an.runInActor(fn as never))).toBeInstanceOf(TypeError)
         }
         expect(an.size).toBe(0)
+        expect(childrenOf(process.pid)).toEqual(before)
       })
     })
   })
@@ -261,23 +266,51 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
     })
   })
 
-  test('R-128 R-131 R-809 R-220 nothing of a tree of depth 3 is left, whichever way it ends', async () => {
-    await tree(backend, async () => {
-      const pids = await openNursery(async (an) => {
-        const portal = await an.startActor<typeof Nest>('top', { module: NEST })
-        const found = await portal.openContext('waitingTree', [2, 2], async (ctx, all) => {
-          const identities = all.map(known)
-          await ctx.cancel()
-          return identities
-        })
-        await an.cancel()
-        expect(an.size).toBe(0)
-        return found
+  test.each(['cancelled', 'with a root that fails', 'with leaves that fail'])(
+    'R-128 R-131 R-809 R-220 R-641 nothing of a tree of depth 3 is left, %s',
+    async (how) => {
+      await tree(backend, async (root) => {
+        const grown = (top: string): Promise<unknown> =>
+          openNursery(async (an) => {
+            const portal = await an.startActor<typeof Nest>(top, { module: NEST })
+            if (how === 'with leaves that fail') await portal.call('failingTree', 2, 2)
+            await portal.openContext('waitingTree', [2, 2], async (ctx, all) => {
+              const others = all.filter((pid) => pid !== process.pid)
+              if (PROCESS_BACKENDS.includes(backend)) expect(new Set(others).size).toBe(7)
+              if (how === 'with a root that fails') throw new Error('the root fails')
+              await ctx.cancel()
+            })
+            await an.cancel()
+            expect(an.size).toBe(0)
+          })
+        // What threads a process needs for itself is there after the first one.
+        await openNursery(async (an) => void (await startDaemon(an).then((portal) => portal.cancelActor())))
+        const before = threadsOf(process.pid).length
+        const error = how === 'cancelled' ? await grown('top') : await failure(grown('top'))
+        const { members } = findMembers({ tag: { name: 'HARROW_TREE', value: root.aid.uuid } })
+        expect(members.map(({ pid, command }) => `${pid} ${command}`)).toEqual([])
+        await eventually('as many threads as before', () => threadsOf(process.pid).length <= before)
+        if (how === 'with a root that fails') expect(error).toMatchObject({ message: 'the root fails' })
+        if (how === 'with leaves that fail') expect(error).toMatchObject({ name: 'RemoteActorError' })
       })
-      const others = pids.filter(({ pid }) => pid !== process.pid)
-      expect(others.every(gone)).toBe(true)
-    })
-  }, 60_000)
+    },
+    60_000,
+  )
+
+  test('R-208 R-128 a deadline that passes at any step of its start waits for the end of the tree', async () => {
+    for (const limitMs of [0, 30, 90, 200, 400]) {
+      const outcome = await moveOnAfter(limitMs, () =>
+        tree(backend, async () => {
+          await openNursery(async (an) => {
+            for (let i = 0; i < 2; i++) await an.startActor<typeof tally>(`late${i}`, { module: TALLY })
+            await sleep(600_000)
+          })
+        }),
+      )
+      expect(outcome.timedOut).toBe(true)
+      expect(() => currentActor()).toThrow(/no actor runtime here/)
+    }
+  })
 
   test('R-129 tells whether all have acknowledged', async () => {
     await tree(backend, async () => {
@@ -295,8 +328,12 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
         void portal.call('shieldedFor', 5000).catch(() => {})
+        await portal.call('facts')
+        const [child] = [...an.children.values()]
         await an.cancel({ hardKill: true })
         expect(an.size).toBe(0)
+        expect(child?.peer?.cancelCalled).toBe(false)
+        if (PROCESS_BACKENDS.includes(backend)) expect(child?.exit).toMatchObject({ signal: 'SIGKILL' })
         expect(portal.connected).toBe(false)
       })
     })
@@ -330,18 +367,30 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
     })
   })
 
-  test('R-145 a call on a poisoned link throws the error of the link', async () => {
-    await tree(backend, async () => {
-      const seen: string[] = []
-      await failure(
-        openNursery(async (an) => {
-          const portal = await an.startActor<typeof tally>('missing', { module: moduleOf('no-such-file') })
-          seen.push(((await failure(portal.call('add', 1))) as { boxedTypeName?: string }).boxedTypeName ?? 'none')
-        }),
-      )
-      expect(seen).toEqual(['Error'])
-    })
-  })
+  test.each([
+    ['is missing', undefined, 'Error'],
+    ['has a syntax error', 'export const = 1', 'SyntaxError'],
+  ])(
+    'R-145 R-626 a call on a link poisoned by a module that %s throws the error of the link',
+    async (_, text, type) => {
+      await inFolder(async (folder) => {
+        if (text !== undefined) writeFileSync(`${folder}/broken.mjs`, text)
+        await tree(backend, async () => {
+          const seen: unknown[] = []
+          const left = await failure(
+            openNursery(async (an) => {
+              const module = pathToFileURL(`${folder}/broken.mjs`)
+              const portal = await an.startActor<typeof tally>('broken', { module })
+              for (let i = 0; i < 2; i++) seen.push(await failure(portal.call('add', 1)))
+            }),
+          )
+          expect(seen[0]).toMatchObject({ name: 'RemoteActorError', boxedTypeName: type })
+          expect(seen[1]).toBe(seen[0])
+          expect(left).toBe(seen[0])
+        })
+      })
+    },
+  )
 
   test('R-148 R-149 is labelled with its backend and its name', async () => {
     await tree(backend, async () => {
@@ -359,21 +408,32 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
     })
   })
 
-  test.each(['cancelled', 'returned', 'errored'])('R-150 runs its lifetime callbacks when it was %s', async (how) => {
+  const ends = ['cancelled', 'returned', 'errored', 'cancelled itself', 'was interrupted', 'was killed']
+  test.each(ends)('R-150 R-252 R-253 runs its lifetime callbacks when it %s, unless by SIGKILL', async (how) => {
+    if (how === 'was interrupted' && !PROCESS_BACKENDS.includes(backend)) return
     await inFolder(async (folder) => {
       const file = `${folder}/noted`
       await tree(backend, async () => {
         const nursery = openNursery(async (an) => {
-          const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+          const portal = await an.startActor<typeof Rude>('rude', { module: RUDE, childSigint: 'runtime' })
           await portal.call('noteAtEnd', file)
+          const [child] = [...an.children.values()]
           if (how === 'cancelled') await portal.cancelActor()
           if (how === 'errored') throw new Error('the body fails')
           if (how === 'returned') await an.cancel()
+          if (how === 'cancelled itself') await failure(portal.call('cancelYourself'))
+          if (how === 'was killed') await an.cancel({ hardKill: true })
+          if (how === 'was interrupted') {
+            process.kill((await portal.call('facts')).pid, 'SIGINT')
+            expect(await child?.handle?.wait()).toMatchObject({ code: 0, signal: null })
+          }
         })
-        await nursery.catch(() => {})
+        if (how === 'errored') expect((await failure(nursery)).message).toBe('the body fails')
+        else await nursery
       })
-      await eventually('the file is written', () => existsSync(file))
-      expect(readFileSync(file, 'utf8')).toBe('last pushed\nfirst pushed\n')
+      // The tree has ended, and so has all that its actors wrote.
+      const noted = existsSync(file) ? readFileSync(file, 'utf8') : ''
+      expect(noted).toBe(how === 'was killed' ? '' : 'last pushed\nfirst pushed\n')
     })
   })
 

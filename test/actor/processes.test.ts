@@ -1,60 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { treeFile } from '../../src/actor/tree-signal.ts'
 import { openNursery } from '../../src/index.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
-import { threadsOf } from '../../src/process/procfs.ts'
+import { childrenOf, threadsOf } from '../../src/process/procfs.ts'
 import type * as Rude from '../fixtures/actors/rude.ts'
 import type * as Tally from '../fixtures/actors/tally.ts'
-import { BACKENDS, eventually, gone, inFolder, known, PROCESS_BACKENDS, RUDE, TALLY, tree } from './world.ts'
+import { type Program, withProgram } from './program.ts'
+import { addressesOf, BACKENDS, eventually, gone, known, PROCESS_BACKENDS, RUDE, TALLY, tree } from './world.ts'
 
-const program = (name: string): string => new URL(`../fixtures/actors/programs/${name}.ts`, import.meta.url).pathname
-
-/** A program of the fixtures that runs a tree of its own. */
-class Program {
-  readonly child: ChildProcess
-  out = ''
-  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
-
-  constructor(name: string, args: string[], env: Record<string, string> = {}) {
-    const { HARROW_BACKEND: _, ...rest } = process.env
-    this.child = spawn(process.execPath, [program(name), ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...rest, ...env },
-    })
-    for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.out += text
-      })
-    }
-    this.exit = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve({ code, signal })))
-  }
-
-  /** Waits for a line `NAME=value`, and gives the value. */
-  async mark(name: string): Promise<string> {
-    const found = (): string | undefined => new RegExp(`^${name}=(.*)$`, 'm').exec(this.out)?.[1]
-    await eventually(`${name} in ${this.out}`, found)
-    return found() as string
-  }
-}
-
-async function withProgram<T>(
-  name: string,
-  args: string[],
-  body: (program: Program, folder: string) => Promise<T>,
-  env: Record<string, string> = {},
-): Promise<T> {
-  return await inFolder(async (folder) => {
-    const program = new Program(name, [`unix:${folder}/r.sock`, ...args], env)
-    try {
-      return await body(program, folder)
-    } finally {
-      if (program.child.exitCode === null && program.child.signalCode === null) program.child.kill('SIGKILL')
-      await program.exit
-    }
-  })
-}
+/** What this process holds: descriptors, threads, children. */
+const held = (): number[] => [
+  readdirSync('/proc/self/fd').length,
+  threadsOf(process.pid).length,
+  childrenOf(process.pid).length,
+]
 
 describe.each(BACKENDS)('a program with actors of %s', (backend) => {
   test('R-113 R-250 R-801 that gets SIGINT ends with 130, and leaves nothing', async () => {
@@ -76,6 +36,62 @@ describe.each(BACKENDS)('a program with actors of %s', (backend) => {
     await withProgram('one-call', [backend, 'wrong'], async (program) => {
       expect(await program.exit).toEqual({ code: 1, signal: null })
       expect(program.out).toContain('of the body')
+    })
+  })
+
+  test('R-251 that gets SIGINT a second time does not wait for who does not end', async () => {
+    // Its limits are longer than this test: only the second signal helps.
+    await withProgram('idle-tree', [backend, 'wedged'], async (program) => {
+      const pid = Number(await program.mark('CHILD_PID'))
+      const child = pid === program.child.pid ? undefined : known(pid)
+      program.child.kill('SIGINT')
+      await program.mark('CANCELLED')
+      program.child.kill('SIGINT')
+      expect(await program.exit).toEqual({ code: 130, signal: null })
+      if (child) await eventually('the actor is gone', () => gone(child))
+    })
+  })
+
+  test('R-254 that gets SIGINT while streams run both ways ends with 130, and leaves nothing', async () => {
+    await withProgram('streams', [backend], async (program) => {
+      const pid = Number(await program.mark('CHILD_PID'))
+      const child = pid === program.child.pid ? undefined : known(pid)
+      await eventually('both streams run', () => /both streams run/.test(program.out))
+      program.child.kill('SIGINT')
+      expect(await program.exit).toEqual({ code: 130, signal: null })
+      if (child) await eventually('the actor is gone', () => gone(child))
+    })
+  })
+
+  test('R-653 that starts and ends actors again and again holds no more than before', async () => {
+    await tree(backend, async (root) => {
+      await openNursery(async (an) => {
+        const once = async (): Promise<void> => {
+          const portal = await an.startActor<typeof Tally>('one', { module: TALLY })
+          expect(await portal.call('echo', 1)).toBe(1)
+          await portal.cancelActor()
+          await eventually('it is reaped', () => an.size === 0)
+        }
+        for (let i = 0; i < 3; i++) await once()
+        const before = held()
+        for (let i = 0; i < 8; i++) await once()
+        await eventually(`as little as before: ${before}`, () => String(held()) === String(before))
+        expect([root.peers.size, root.registry?.list().length]).toEqual([0, 1])
+      })
+    })
+  }, 60_000)
+
+  test('R-650 R-624 whose actors write much to their streams: it is in a file of their own', async () => {
+    await tree(backend, async (root) => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('loud', { module: RUDE })
+        expect(await portal.call('printLines', 500, 1000)).toBe('printed')
+        const [name = ''] = readdirSync(root.vars.logDir as string).filter((file) => file.startsWith('loud.'))
+        const path = `${root.vars.logDir}/${name}`
+        await eventually('all of it is there', () => readFileSync(path, 'latin1').endsWith('the last line\n'))
+        expect(statSync(path).mode & 0o777).toBe(0o600)
+        await portal.cancelActor()
+      })
     })
   })
 
@@ -133,6 +149,9 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
         expect(env.HARROW_TREE).toBe(root.aid.uuid)
         expect(env.VITEST_WORKER_ID).toBe(undefined)
         expect(title).toBe(`harrow[rude@${pid}]`)
+        // A fork's own channel is its link, a spawned actor dials its parent.
+        const [child] = [...an.children.values()]
+        expect(Boolean(child?.handle?.link)).toBe(backend === 'fork')
         // Field 6 of proc_pid_stat(5): the session.
         const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
           .replace(/^.*\) /, '')
@@ -202,7 +221,7 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
         const { pid } = await portal.call('facts')
-        const [address = ''] = (await eventuallyRegistered(root, portal.aid.uuid)) ?? []
+        const [address = ''] = await addressesOf(root, portal.aid.uuid)
         const path = address.replace(/^unix:/, '')
         expect(existsSync(path)).toBe(true)
         expect(path).toContain(`.${pid}.`)
@@ -234,14 +253,6 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
     )
   })
 })
-
-async function eventuallyRegistered(
-  root: { registry?: { get(uuid: string): { addrs: string[] } | undefined } | undefined },
-  uuid: string,
-): Promise<string[] | undefined> {
-  await eventually('it is registered', () => root.registry?.get(uuid))
-  return root.registry?.get(uuid)?.addrs
-}
 
 describe.runIf(BACKENDS.includes('thread'))('threads', () => {
   test('R-624 one that runs out of memory is a dead actor, not a dead process', async () => {

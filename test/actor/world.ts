@@ -20,7 +20,7 @@ export const TALLY = moduleOf('tally')
 export const RUDE = moduleOf('rude')
 export const NEST = moduleOf('nest')
 
-const LIMIT_MS = 20_000
+const LIMIT_MS = 55_000
 
 /** Opens a root with a registry of its own, in a runtime folder of its own. */
 export async function tree<T>(
@@ -60,12 +60,18 @@ export async function inFolder<T>(body: (folder: string) => Promise<T>): Promise
 }
 
 /** Waits until it holds. @throws with what was waited for, after `limitMs` */
-export async function eventually(what: string, holds: () => unknown, limitMs = 10_000): Promise<void> {
+export async function eventually(what: string, holds: () => unknown, limitMs = 20_000): Promise<void> {
   const until = performance.now() + limitMs
   while (!(await holds())) {
     if (performance.now() > until) throw new Error(`not within ${limitMs} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+/** Where an actor of the tree can be dialled, once it has registered. */
+export async function addressesOf(root: Actor, uuid: string): Promise<string[]> {
+  await eventually('it is registered', () => root.registry?.get(uuid))
+  return root.registry?.get(uuid)?.addrs ?? []
 }
 
 /** A process for later: a pid alone may be somebody else's by then. */

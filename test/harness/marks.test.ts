@@ -315,9 +315,9 @@ describe('the pool', () => {
     expect(output).toMatch(/log of an actor: .*mortal\.\w+\.log/)
   })
 
-  test('R-729 R-829 harrow test repeats a selection and tells how often it fails', async () => {
+  test('R-701 R-729 R-829 harrow test chooses the backend, repeats a selection and tells how often it fails', async () => {
     const made = project({
-      'a.test.ts': `import { expect, test } from 'vitest'\ntest('flaky', () => { expect(Number(process.env.HARROW_HAMMER) % 3).not.toBe(0) })`,
+      'a.test.ts': `import { activeBackend } from 'harrow/vitest'\nimport { expect, test } from 'vitest'\ntest('which', () => console.log('ON=' + activeBackend()))\ntest('flaky', () => { expect(Number(process.env.HARROW_HAMMER) % 3).not.toBe(0) })`,
     })
     const { stdout, code } = await runChild(
       process.execPath,
@@ -332,14 +332,21 @@ describe('the pool', () => {
     expect(code).toBe(1)
     const passed = await runChild(
       process.execPath,
-      [join(root, 'dist/scripts/harrow.js'), 'test', '--backend', 'thread', '-t', 'none'],
+      [join(root, 'dist/scripts/harrow.js'), 'test', '--backend', 'thread', '-t', 'which'],
       {
         cwd: made.folder,
         env: cleanEnv(),
         limitMs: 60_000,
       },
     )
-    expect(passed.output).toContain('skipped')
+    expect(passed.output).toContain('ON=thread')
+    expect(passed.code).toBe(0)
+    const unknown = await runChild(
+      process.execPath,
+      [join(root, 'dist/scripts/harrow.js'), 'test', '--backend=threed'],
+      { cwd: made.folder, env: cleanEnv(), limitMs: 60_000 },
+    )
+    expect([unknown.code, unknown.output.includes('unknown spawn backend "threed"')]).toEqual([2, true])
   }, 90_000)
 })
 

@@ -251,7 +251,7 @@ describe('handles', () => {
 describe('the protocol of a child', () => {
   /** A child whose parent is this test. */
   async function fakeParent(
-    first: Message,
+    first: Message | Uint8Array,
     then: (messages: Message[], exit: Promise<unknown[]>, pid: number) => Promise<void>,
   ): Promise<void> {
     await inFolder(async (folder) => {
@@ -268,7 +268,8 @@ describe('the protocol of a child', () => {
             (message) => messages.push(message),
             () => {},
           )
-          channel.send(first)
+          if (first instanceof Uint8Array) transport.send([first])
+          else channel.send(first)
           linked.resolve(messages)
         },
       })
@@ -296,6 +297,13 @@ describe('the protocol of a child', () => {
       const error = messages.find(([type]) => type === Msg.error)
       expect(error?.[1]).toBe(0)
       expect(unpackError(error?.[2 as never], ['t', 't'])).toMatchObject({ boxedTypeName: 'InternalError' })
+    })
+  })
+
+  test('R-143 bytes that are no message, for longer than is forgiven, end the child', async () => {
+    const frame = Buffer.from([3, 0, 0, 0, 0, 0xc1, 0xc1])
+    await fakeParent(Buffer.concat([frame, frame, frame, frame, frame]), async (_, exit) => {
+      expect((await exit)[0]).toBe(1)
     })
   })
 
