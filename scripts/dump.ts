@@ -1,60 +1,176 @@
-/** `harrow dump FILE.json`: prints a dump that was written earlier. */
-import { readFileSync, statSync } from 'node:fs'
-import { defineCommand, renderUsage, runCommand } from 'citty'
+/** `harrow dump PID | PATTERN | FILE.json`: what a process is doing, or a dump that was written earlier. */
 import { renderDump } from '../src/dump/render.ts'
-import { parseDumpRecord } from '../src/dump/schema.ts'
+import type { DumpRecord } from '../src/dump/schema.ts'
+import { writeDump } from '../src/dump/write.ts'
 import { UsageError } from '../src/errors.ts'
-import type { Verb } from './verb.ts'
+import { lookIntoProcess } from '../src/probe/dump-process.ts'
+import { findByPattern, type Match, nodeTree } from '../src/probe/find.ts'
+import { permitted } from '../src/probe/outside.ts'
+import { programRecord } from '../src/probe/record.ts'
+import { isDumpFile, readDumps } from './dump-file.ts'
+import { ageWords, plain, sizeWords } from './screen.ts'
+import { readArgs, readNumber, usageText, type Verb } from './verb.ts'
 
-/** A dump of a large worker has a few megabytes. */
-const MAX_BYTES = 256 * 1024 * 1024
-const FLAGS = new Set(['json', 'ascii', '_', 'file'])
+const DESCRIPTION = 'Show what a Node process is doing, or print a dump from its JSON form'
+const OPTIONS = {
+  tree: { type: 'boolean', description: 'Also every Node process below it' },
+  all: { type: 'boolean', description: 'Every process that fits the pattern' },
+  out: {
+    type: 'string',
+    valueHint: 'DIR',
+    description: 'Write each dump there, as text and as JSON, and print the paths',
+  },
+  'heap-limit': {
+    type: 'string',
+    valueHint: 'MB',
+    description: 'Largest heap that is searched for who holds what is awaited (default 150)',
+  },
+  redact: {
+    type: 'string',
+    multiple: true,
+    valueHint: 'NAME',
+    description: 'Never show values of this name, beside the built-in list; may be repeated',
+  },
+  'no-signal': { type: 'boolean', description: 'Send no SIGUSR1: use only an inspector that is open already' },
+  json: { type: 'boolean', description: 'Print the record as JSON; a list of records for several processes' },
+  ascii: { type: 'boolean', description: 'Draw with ASCII characters only (default where the locale is not UTF-8)' },
+} as const
+const MORE = `A number is a pid, a path that ends in .json or exists is a dump, anything else a text or regular expression in the command
+line of a Node process of yours.
 
-const command = defineCommand({
-  meta: { name: 'harrow dump', description: 'Print a hang dump from its JSON form' },
-  args: {
-    file: { type: 'positional', required: true, description: 'Path of the .json file of a dump' },
-    json: { type: 'boolean', description: 'Print the record as JSON instead of text' },
-    ascii: { type: 'boolean', description: 'Draw with ASCII characters only (default where the locale is not UTF-8)' },
-  },
-  run({ args }) {
-    const strange = Object.keys(args).find((name) => !FLAGS.has(name))
-    if (strange !== undefined) throw new UsageError(`unknown option --${strange} (known: --json, --ascii)`)
-    if (args._.length > 1) throw new UsageError(`expected one file, got ${args._.length}: ${args._.join(' ')}`)
-    const record = parseDumpRecord(readJson(args.file))
-    process.stdout.write(
-      args.json === true
-        ? `${JSON.stringify(record, null, 2)}\n`
-        : renderDump(record, { ascii: args.ascii ?? !isUtf8() }),
-    )
-  },
-})
+EXIT CODES
+
+  0 dumped; what is missing stands in the capture notes
+  1 a process ended before it could be looked at, or a file could not be written
+  2 wrong usage: no such process or file, none or several that fit, another user's process`
+
+const MOST_LISTED = 20
 
 export const dump: Verb = {
-  description: 'Print a hang dump from its JSON form',
-  usage: () => renderUsage(command),
-  run: async (rawArgs) => {
-    await runCommand(command, { rawArgs })
+  description: DESCRIPTION,
+  usage: async () => {
+    const what = { name: 'what', description: 'A pid, a part of a command line, or the .json file of a dump' }
+    return `${(await usageText('dump', DESCRIPTION, OPTIONS, what)).trimEnd()}\n\n${MORE}\n`
+  },
+  run: async (args) => {
+    const { values, positionals } = readArgs(args, OPTIONS, 1)
+    const [what] = positionals
+    if (what === undefined)
+      throw new UsageError('expected a pid, a part of a command line, or the .json FILE of a dump')
+    const ascii = values.ascii ?? !isUtf8()
+    if (isDumpFile(what)) {
+      const live = (['tree', 'all', 'out', 'heap-limit', 'no-signal', 'redact'] as const).find((name) => name in values)
+      if (live !== undefined) throw new UsageError(`--${live} is for a process, and ${what} is the file of a dump`)
+      show(readDumps(what), { json: values.json === true, ascii })
+      return
+    }
+    const limit = values['heap-limit']
+    const heapLimit = limit === undefined ? undefined : 1024 * 1024 * readNumber('--heap-limit', limit, 0, 100_000)
+    const pids = await choose(what, values.all === true)
+    const wanted = values.tree ? [...new Set((await Promise.all(pids.map(nodeTree))).flat())] : pids
+    const records = await take(wanted, {
+      redact: values.redact ?? [],
+      noSignal: values['no-signal'] === true,
+      ...(heapLimit !== undefined && { heapLimit }),
+    })
+    if (values.out === undefined) show(records, { json: values.json === true, ascii })
+    else write(records, values.out, values.json === true)
   },
 }
 
-function readJson(path: string): unknown {
-  let text: string
-  try {
-    const stat = statSync(path)
-    if (stat.isDirectory()) throw new UsageError(`cannot read ${path}: it is a folder; give the .json file of a dump`)
-    if (stat.size > MAX_BYTES) throw new UsageError(`cannot read ${path}: larger than ${MAX_BYTES / 1024 / 1024} MB`)
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    if (error instanceof UsageError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new UsageError(`cannot read ${path}: ${code === 'ENOENT' ? 'there is no such file' : message}`)
+async function choose(what: string, all: boolean): Promise<number[]> {
+  if (/^\d+$/.test(what)) {
+    const pid = readNumber('PID', what, 1, 2 ** 31 - 1)
+    await permitted(pid)
+    return [pid]
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    const hint = path.endsWith('.txt') ? '; this is the text form, the .json file lies beside it' : ''
-    throw new UsageError(`cannot read ${path}: it is not JSON (${(error as Error).message})${hint}`)
+  const found = await findByPattern(what)
+  if (found.length === 0) {
+    throw new UsageError(
+      `no Node process of yours has ${JSON.stringify(what)} in its command line (a pid works as well)`,
+    )
+  }
+  if (found.length > 1 && !all) throw new UsageError(severalFit(what, found))
+  return found.map(({ pid }) => pid)
+}
+
+function severalFit(what: string, found: readonly Match[]): string {
+  const lines = found
+    .slice(0, MOST_LISTED)
+    .map(({ pid, ageMs, rssBytes, command }) =>
+      [
+        String(pid).padStart(9),
+        ageWords(ageMs).padStart(7),
+        sizeWords(rssBytes).padStart(8),
+        `  ${plain(command).slice(0, 110)}`,
+      ].join(''),
+    )
+  const more = found.length > MOST_LISTED ? [`  … and ${found.length - MOST_LISTED} more`] : []
+  return [
+    `${found.length} processes fit ${JSON.stringify(what)}: give the pid of one, a longer text, or --all`,
+    ...lines,
+    ...more,
+  ].join('\n')
+}
+
+interface TakeOptions {
+  redact: string[]
+  noSignal: boolean
+  heapLimit?: number
+}
+
+/** One after the other: Node processes open their inspectors on the same port. */
+async function take(pids: readonly number[], options: TakeOptions): Promise<DumpRecord[]> {
+  const records: DumpRecord[] = []
+  for (const pid of pids) {
+    const progress = new Progress(
+      pids.length > 1 ? `${records.length + 1}/${pids.length} process ${pid}` : `process ${pid}`,
+    )
+    try {
+      const { facts, scripts } = await lookIntoProcess(pid, { ...options, step: (name) => progress.step(name) })
+      records.push(programRecord(facts, scripts, { redact: options.redact, again: `npx harrow dump ${pid}` }))
+      if (facts.ended) process.exitCode = 1
+    } catch (error) {
+      // The first is what was asked for; those below it may come and go.
+      if (records.length === 0 || !(error instanceof UsageError)) throw error
+    } finally {
+      progress.end()
+    }
+  }
+  return records
+}
+
+function show(records: readonly DumpRecord[], { json, ascii }: { json: boolean; ascii: boolean }): void {
+  if (json) process.stdout.write(`${JSON.stringify(records.length === 1 ? records[0] : records, null, 2)}\n`)
+  else process.stdout.write(records.map((record) => renderDump(record, { ascii })).join('\n'))
+}
+
+function write(records: readonly DumpRecord[], dir: string, json: boolean): void {
+  const paths: string[] = []
+  for (const record of records) {
+    const { pid, file } = record.header
+    const written = writeDump(dir, { file: file.path, test: 'process', pid }, record)
+    if ('error' in written) throw new UsageError(written.error)
+    paths.push(written.txt, written.json)
+  }
+  process.stdout.write(json ? `${JSON.stringify(paths, null, 2)}\n` : `${paths.join('\n')}\n`)
+}
+
+/** One line on a terminal that says what is being done; nothing elsewhere. */
+class Progress {
+  readonly #what: string
+  readonly #shown = process.stderr.isTTY === true
+
+  constructor(what: string) {
+    this.#what = what
+  }
+
+  step(name: string): void {
+    if (this.#shown) process.stderr.write(`\r\u001b[2K${this.#what}: ${plain(name)} …`)
+  }
+
+  end(): void {
+    if (this.#shown) process.stderr.write('\r\u001b[2K')
   }
 }
 

@@ -59,6 +59,7 @@ export {
   type TrackOptions,
   trackResourceDeltas,
 } from './inspect/resources/track.ts'
+export { dumpOnHang, dumpOnSignal, type HangWatchOptions, type StopWatch, type WatchOptions } from './probe/watchdog.ts'
 export * from './scope/index.ts'
 export { DEFAULT_SPAWN_METHOD, SPAWN_METHODS, type SpawnMethod } from './spawn/methods.ts'
 export { setSpawnMethod } from './spawn/registry.ts'

@@ -28,8 +28,11 @@ const floors: Record<string, Floor> = {
     may: ['src/spawn', 'src/wire', 'src/scope', 'src/reap', 'src/process', 'src/errors', 'src/inspect/actors.ts'],
   },
   'src/dump': { may: ['src/process', 'src/errors'], types: ['src/inspect'] },
+  // Looks into processes: facts, judged and written as a dump.
+  'src/probe': { may: ['src/dump', 'src/inspect', 'src/process', 'src/errors'] },
   'src/index': {
     may: [
+      'src/probe',
       'src/actor',
       'src/spawn',
       'src/wire',
@@ -58,8 +61,10 @@ const floors: Record<string, Floor> = {
     ],
   },
   reporters: { may: ['src/dump', 'src/errors'], types: ['harness'] },
-  scripts: { may: ['src/errors', 'src/process', 'src/inspect', 'src/reap', 'src/dump', 'src/index', 'harness'] },
-  test: { may: ['src/errors', 'src/process', 'src/inspect', 'src/reap', 'src/dump', 'src/index'] },
+  scripts: {
+    may: ['src/probe', 'src/errors', 'src/process', 'src/inspect', 'src/reap', 'src/dump', 'src/index', 'harness'],
+  },
+  test: { may: ['src/probe', 'src/errors', 'src/process', 'src/inspect', 'src/reap', 'src/dump', 'src/index'] },
 }
 
 /** The floor that a file lies on: the first two parts of its path within src, the first one elsewhere. */

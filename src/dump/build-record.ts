@@ -153,8 +153,8 @@ function actorOf(facts: HangFacts): DumpActor {
 }
 
 function awaitOf(one: AwaitFrame): DumpAwait {
-  const { id, awaitedBy, owner, heldBy, exact } = one
-  return { ...frame(one), id, awaitedBy, owner, heldBy, exact }
+  const { id, awaitedBy, owner, heldBy, exact, count } = one
+  return { ...frame(one), id, awaitedBy, owner, heldBy, exact, ...(count !== undefined && { count }) }
 }
 
 function otherOf(facts: HangFacts, one: OtherThread): DumpOther {

@@ -28,6 +28,8 @@ export interface AwaitFrame extends Frame {
   heldBy: HeldBy[]
   /** False when only the definition of the function is known, not the line of the `await`. */
   exact: boolean
+  /** So many of it wait at the same place below the same waiters; absent for one. */
+  count?: number
 }
 
 /** A wait for a lock after source maps, see `LockWait` in `src/inspect/lock-trace.ts`. */
@@ -80,7 +82,8 @@ export interface OtherThread {
   notes: string[]
 }
 
-export type Phase = 'start' | 'collect' | 'hook' | 'test' | 'teardown' | 'after-tests'
+/** `program`: a process that runs no tests. */
+export type Phase = 'start' | 'collect' | 'hook' | 'test' | 'teardown' | 'after-tests' | 'program'
 
 /** Everything that a class may look at. Collected elsewhere; nothing in it is judged. */
 export interface HangFacts {

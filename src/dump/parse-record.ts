@@ -75,9 +75,23 @@ const frame = object({ fn: text, site }, frameOptional)
 const heldBy = object({ owner: text, path: text }, { event: text, fakeClock: flag })
 const awaitFrame = object(
   { fn: text, site, id: whole, awaitedBy: listOf(whole), owner: orNull(text), heldBy: listOf(heldBy), exact: flag },
-  frameOptional,
+  { ...frameOptional, count: whole },
 )
-const phase = oneOf('start', 'collect', 'hook', 'test', 'teardown', 'after-tests')
+const phase = oneOf('start', 'collect', 'hook', 'test', 'teardown', 'after-tests', 'program')
+const program = object(
+  { command: text, state: text },
+  {
+    inspector: oneOf('closed', 'open', 'debugger'),
+    reason: text,
+    cwd: text,
+    uid: whole,
+    cpuPercent: number,
+    rssBytes: number,
+    heapBytes: number,
+    ageMs: number,
+    notAttached: text,
+  },
+)
 
 const header = object(
   {
@@ -98,6 +112,7 @@ const header = object(
     worker: whole,
     concurrent: listOf(listOf(text)),
     loop: oneOf('blocked', 'idle'),
+    program,
   },
 )
 const verdict = object(

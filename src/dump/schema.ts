@@ -30,6 +30,31 @@ export interface DumpAwait extends DumpFrame {
   heldBy: HeldBy[]
   /** False: `site` is where the function is defined, the line of its `await` is not known. */
   exact: boolean
+  /** So many of it wait at this place below the same waiters; absent for one. */
+  count?: number
+}
+
+/** A process that runs no tests, as it was when the dump was taken. */
+export interface DumpProgram {
+  command: string
+  /** Folder that paths of sites are relative to. */
+  cwd?: string
+  /** Id of the user whose process it is. */
+  uid?: number
+  /** One letter as in `/proc/pid/stat`; `?` where the system does not tell. */
+  state: string
+  /** Share of one CPU, over a quarter of a second. */
+  cpuPercent?: number
+  rssBytes?: number
+  /** Heap of the main thread in use. */
+  heapBytes?: number
+  ageMs?: number
+  /** As which its inspector was found, and left: `closed`, `open`, or with a `debugger` connected. */
+  inspector?: 'closed' | 'open' | 'debugger'
+  /** Why the process took the dump of itself; absent when another process took it. */
+  reason?: string
+  /** Why nothing was seen from inside. */
+  notAttached?: string
 }
 
 export interface DumpHeader {
@@ -54,6 +79,8 @@ export interface DumpHeader {
   concurrent?: string[][]
   /** `blocked`: the thread did not answer; `idle`: it did. */
   loop?: 'blocked' | 'idle'
+  /** For phase `program`: the process. `limitMs` and `waitedMs` are 0 then, and `run` is empty. */
+  program?: DumpProgram
 }
 
 export interface DumpVerdict {
@@ -92,7 +119,7 @@ export interface DumpResource {
   created?: Site
 }
 
-/** One thread that runs JavaScript; `root` is the worker that hangs. */
+/** One thread that runs JavaScript; `root` is the worker that hangs, `main` the main thread of a program. */
 export interface DumpActor {
   path: string
   pid: number

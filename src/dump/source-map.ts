@@ -75,6 +75,7 @@ export function createMapper(getMap: GetMap, root: string): Mapper {
         owner: suspended.owner,
         heldBy: suspended.heldBy,
         exact: suspended.at !== null,
+        ...(suspended.count !== undefined && { count: suspended.count }),
         ...(suspended.locals && { locals: suspended.locals }),
       }
     },

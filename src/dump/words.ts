@@ -66,5 +66,7 @@ export function subject(facts: HangFacts): string {
       return `the teardown${title === null ? '' : ` after test ${title}`}`
     case 'after-tests':
       return 'the worker, after its last test,'
+    case 'program':
+      return `process ${facts.pid}`
   }
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { ProbeError } from '../errors.ts'
 import { createWire, type InspectorClient, pause, within } from './client.ts'
+import { clientsAt } from './inspector-ports.ts'
 import { checkLoopback, findInspectorUrl } from './inspector-url.ts'
 
 export {
@@ -16,6 +17,8 @@ const Socket = globalThis.WebSocket
 
 /** How long to wait for the answer to a closed connection. */
 const CLOSE_MS = 500
+/** How long to wait for another client to leave an inspector that was opened here. */
+const OTHERS_MS = 2000
 const POLL_MS = 20
 /** For half a minute a look for an inspector that starts after we gave up. */
 const LATE_MS = 500
@@ -32,6 +35,22 @@ export interface AttachProcessOptions {
   url?: Promise<string> | (() => Promise<string>)
   /** How long the inspector may take to start and to answer, in milliseconds; 1500 by default. */
   deadlineMs?: number
+  /** Only an inspector that is open already: the process gets no signal. */
+  openOnly?: boolean
+  /** Sends SIGUSR1; for a caller that knows the process better than by its pid. */
+  send?: () => boolean
+}
+
+/** A connection to the inspector of another process. */
+export interface AttachedProcess extends InspectorClient {
+  /** Was the inspector open before? Then it stays open. */
+  readonly wasOpen: boolean
+  /** Address and port of the inspector. */
+  readonly address: string
+  /** Clients beside this one at the moment of connecting; undefined where the system does not tell. */
+  readonly others: number | undefined
+  /** After `close()`: is an inspector that was opened here closed again, as far as can be told? */
+  leftOpen(): boolean
 }
 
 /**
@@ -40,18 +59,19 @@ export interface AttachProcessOptions {
  * @throws {ProbeError} when the inspector does not start in time: the thread sits in a system call, has a SIGUSR1
  *   listener of its own, or runs with `--disable-sigusr1`; or when the address is not on this machine
  */
-export async function attachProcess(pid: number, options: AttachProcessOptions = {}): Promise<InspectorClient> {
-  const { deadlineMs = 1500 } = options
+export async function attachProcess(pid: number, options: AttachProcessOptions = {}): Promise<AttachedProcess> {
+  const { deadlineMs = 1500, openOnly = false } = options
   if (Socket === undefined) throw new ProbeError('this runtime has no WebSocket to talk to an inspector with')
   const startedAt = performance.now()
   const late = `the inspector did not start within ${deadlineMs} ms`
   const existing = options.url === undefined ? await findInspectorUrl(pid) : undefined
   let url = existing
+  if (url === undefined && openOnly) throw new ProbeError(`process ${pid} has no inspector open`)
   if (url === undefined) {
     const search = new AbortController()
     const pending = typeof options.url === 'function' ? options.url() : (options.url ?? pollForUrl(pid, search.signal))
     pending.catch(() => {})
-    startInspector(pid)
+    startInspector(pid, options.send)
     try {
       url = await within(pending, deadlineMs, late)
     } catch (error) {
@@ -63,7 +83,7 @@ export async function attachProcess(pid: number, options: AttachProcessOptions =
     }
   }
   const left = Math.max(deadlineMs - (performance.now() - startedAt), 100)
-  return connect(url, { timeoutMs: left, closeInspector: existing === undefined })
+  return connect(url, { pid, timeoutMs: left, closeInspector: existing === undefined })
 }
 
 /**
@@ -75,11 +95,13 @@ export function useRandomDebugPort(): void {
 }
 
 interface ConnectOptions {
+  /** Whose inspector it is; undefined when nobody else can know of it. */
+  pid?: number
   timeoutMs: number
   closeInspector: boolean
 }
 
-async function connect(address: string, { timeoutMs, closeInspector }: ConnectOptions): Promise<InspectorClient> {
+async function connect(address: string, { pid, timeoutMs, closeInspector }: ConnectOptions): Promise<AttachedProcess> {
   const url = checkLoopback(address)
   const socket = new Socket(url)
   const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
@@ -97,10 +119,27 @@ async function connect(address: string, { timeoutMs, closeInspector }: ConnectOp
     throw error
   }
 
+  let leftOpen = false
+  const port = Number(url.port)
+  const clients = pid === undefined ? undefined : clientsAt(pid, port)
+  const others = clients === undefined ? undefined : Math.max(0, clients - 1)
+
+  /** Closing would stop the thread until the last client is gone, such as a debugger that came meanwhile. */
+  async function hasOthers(): Promise<boolean> {
+    if (pid === undefined) return false
+    const deadline = performance.now() + OTHERS_MS
+    while ((clientsAt(pid, port) ?? 1) > 1) {
+      if (performance.now() > deadline) return true
+      await pause(POLL_MS)
+    }
+    return false
+  }
+
   async function disconnect(): Promise<void> {
     // A target that is still paused would not run the next line. `disable` resumes it.
     await wire.post('Debugger.disable', {}, CLOSE_MS).catch(() => {})
-    if (closeInspector) {
+    leftOpen = closeInspector && (await hasOthers())
+    if (closeInspector && !leftOpen) {
       // `close()` waits until no client is left, so there is no answer to wait for. The module comes from the process
       // object, since an evaluated expression has neither `require` nor `import`.
       const expression = "globalThis.process?.getBuiltinModule('node:inspector').close()"
@@ -114,6 +153,10 @@ async function connect(address: string, { timeoutMs, closeInspector }: ConnectOp
 
   let closing: Promise<void> | undefined
   return {
+    wasOpen: !closeInspector,
+    address: url.host,
+    others,
+    leftOpen: () => leftOpen,
     post: wire.post,
     on: wire.on,
     close() {
@@ -123,14 +166,16 @@ async function connect(address: string, { timeoutMs, closeInspector }: ConnectOp
   }
 }
 
-function startInspector(pid: number): void {
+function startInspector(pid: number, send: () => boolean = () => process.kill(pid, 'SIGUSR1')): void {
   const obstacle = obstacleToSignal(pid)
   if (obstacle !== undefined) throw new ProbeError(`the inspector of process ${pid} cannot be started: ${obstacle}`)
+  let sent = false
   try {
-    process.kill(pid, 'SIGUSR1')
+    sent = send()
   } catch (cause) {
     throw new ProbeError(`could not send SIGUSR1 to process ${pid}`, { cause })
   }
+  if (!sent) throw new ProbeError(`could not send SIGUSR1 to process ${pid}: it is gone or may not be signalled`)
 }
 
 /** SIGUSR1 would end a process that does not catch it: something that is no Node, or one that just starts. Linux only. */

@@ -1,7 +1,7 @@
-import { readdir, readFile, readlink } from 'node:fs/promises'
 import { get } from 'node:http'
 import type { Readable } from 'node:stream'
 import { ProbeError } from '../errors.ts'
+import { inspectorPorts } from './inspector-ports.ts'
 
 const LISTENING = /Debugger listening on (ws:\/\/\S+)\s/
 /** Where Node listens when nobody chose a port. */
@@ -65,39 +65,15 @@ export function checkLoopback(address: string): URL {
 }
 
 /**
- * Looks for an inspector that a process has open: on Linux among the loopback ports that it listens on, elsewhere
- * (or where `/proc` may not be read) on port 9229. Answers with undefined when there is none.
+ * Looks for an inspector that a process has open: on Linux among the loopback ports that only an inspector can be behind,
+ * elsewhere (or where `/proc` may not be read) on port 9229. Answers with undefined when there is none.
  */
 export async function findInspectorUrl(pid: number): Promise<string | undefined> {
-  const ports = (await listeningPorts(pid)) ?? [DEFAULT_PORT]
-  for (const port of ports) {
+  for (const port of inspectorPorts(pid) ?? [DEFAULT_PORT]) {
     const url = await askForUrl(port)
     if (url !== undefined) return url
   }
   return undefined
-}
-
-/** TCP ports on 127.0.0.1 (or on every address) that a process listens on; undefined where `/proc` does not say. */
-async function listeningPorts(pid: number): Promise<number[] | undefined> {
-  try {
-    const inodes = new Set<string>()
-    for (const fd of await readdir(`/proc/${pid}/fd`)) {
-      const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')
-      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
-      if (inode !== undefined) inodes.add(inode)
-    }
-    const ports: number[] = []
-    for (const line of (await readFile(`/proc/${pid}/net/tcp`, 'latin1')).split('\n')) {
-      // sl local_address rem_address st ... inode (proc_pid_net(5)); state 0A is LISTEN.
-      const fields = line.trim().split(/\s+/)
-      const [address = '', port = ''] = (fields[1] ?? '').split(':')
-      if (fields[3] !== '0A' || !inodes.has(fields[9] ?? '')) continue
-      if (address === '0100007F' || address === '00000000') ports.push(Number.parseInt(port, 16))
-    }
-    return ports
-  } catch {
-    return undefined
-  }
 }
 
 function askForUrl(port: number): Promise<string | undefined> {

@@ -120,7 +120,7 @@ async function inTurn(port: number, work: () => Promise<void>): Promise<void> {
 }
 
 /** Port on which a process would open its inspector; 0: any that is free. */
-function portOf(pid: number): number {
+export function portOf(pid: number): number {
   const said = /--(?:inspect|debug)-port[= ](?:[^\s:]*:)?(\d+)/
   const text = readCommand(pid) ?? ''
   const found = said.exec(text) ?? said.exec(readEnvironTag(pid, 'NODE_OPTIONS') ?? '')

@@ -35,6 +35,8 @@ export interface InspectOptions {
   maxResolve?: number
   /** For how many of them to read the locals. Default 6. */
   localsFor?: number
+  /** Look for all positions by the stacks of their promises; false for a caller who has them. Default true. */
+  stacks?: boolean
   /** Gets name and rendered value of each local; what it returns is kept. */
   redact?: Redact
 }
@@ -235,7 +237,7 @@ function* resolvePositions(
   const { budgetMs = 1000, maxResolve = 12, localsFor = 6 } = options
   const order = resolveOrder(listed, options).filter((entry) => facts.has(entry))
   if (order.length === 0) return
-  const places = yield* placesOf(heap, listed, notes)
+  const places = options.stacks === false ? [] : yield* placesOf(heap, listed, notes)
   for (const [entry, at] of places) facts.get(entry)!.at ??= at
   const began = now()
   let slowest = 0

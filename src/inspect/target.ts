@@ -97,7 +97,7 @@ export async function inspectTarget(client: InspectorClient, options: TargetOpti
 }
 
 /** Does the event loop turn? A thread in a loop answers calls of the inspector, but never comes to a callback. */
-async function turns(client: InspectorClient, ms: number): Promise<boolean> {
+export async function turns(client: InspectorClient, ms: number): Promise<boolean> {
   try {
     await client.post(
       'Runtime.evaluate',

@@ -46,7 +46,7 @@ describe('harrow', () => {
     expect(main).toMatchObject({ code: 0, err: '' })
     expect(main.out).toContain('dump')
     const dump = await harrow(['dump', '--help'])
-    expect(dump.out).toContain('harrow dump [OPTIONS] <FILE>')
+    expect(dump.out).toContain('harrow dump [OPTIONS] [WHAT]')
     expect(main.out + dump.out).not.toContain('\u001b')
   })
 
@@ -74,6 +74,14 @@ describe('harrow dump', () => {
     expect(JSON.parse(out)).toEqual(record)
   })
 
+  test('takes a list of dumps, as --json prints it for several processes', async () => {
+    const list = join(root, 'list.json')
+    writeFileSync(list, JSON.stringify([record, record]))
+    const text = renderDump(record)
+    expect(await harrow(['dump', list])).toEqual({ code: 0, out: `${text}\n${text}`, err: '' })
+    expect(JSON.parse((await harrow(['dump', list, '--json'])).out)).toEqual([record, record])
+  })
+
   test('draws with ASCII characters on request and where the locale is not UTF-8', async () => {
     const expected = renderDump(record, { ascii: true })
     expect((await harrow(['dump', '--ascii', json])).out).toBe(expected)
@@ -89,8 +97,9 @@ describe('harrow dump', () => {
       () => [fileURLToPath(new URL('../../package.json', import.meta.url))],
       'format should be 1, but is missing',
     ],
-    ['no file', () => [], 'FILE'],
-    ['two files', () => [json, json], 'expected one file, got 2'],
+    ['no file', () => [], 'the .json FILE of a dump'],
+    ['two files', () => [json, json], 'expected at most 1 argument'],
+    ['an option for processes', () => [json, '--tree'], '--tree is for a process'],
     ['an unknown option', () => [json, '--colour'], 'unknown option --colour'],
   ])('refuses %s with one sentence and exit code 2', async (_name, args, words) => {
     const { code, out, err } = await harrow(['dump', ...args()])

@@ -142,7 +142,7 @@ describe('the text', () => {
     ]
     const text = renderDump(record)
     expect(text).toContain('== cycle (1 found) ==\nroot/2 -> tally/5 -> back to root/2')
-    expect(text).toContain('== active resources: root (1 keep the loop alive, 1 does not) ==')
+    expect(text).toContain('== active resources: root (1 keeps the loop alive, 1 does not) ==')
     expect(text).toContain('root/2 "body"   waits 4.998 s for lock')
   })
 })

@@ -49,7 +49,9 @@ function place(frame: Frame | undefined, facts: HangFacts): string {
 }
 
 const silent = (facts: HangFacts): string =>
-  `the event loop has not turned in the ${seconds(facts.waitedMs, 1)} since ${began(facts)}`
+  facts.phase === 'program'
+    ? `the event loop has not turned in the ${seconds(facts.waitedMs, 1)} in which it was watched`
+    : `the event loop has not turned in the ${seconds(facts.waitedMs, 1)} since ${began(facts)}`
 
 function began(facts: HangFacts): string {
   return facts.phase === 'collect' ? `the import of ${facts.file.path} began` : `${subject(facts)} began`
@@ -153,7 +155,7 @@ function native(facts: HangFacts): Verdict {
       'no stack of JavaScript could be taken',
       'no watched synchronous call is open',
     ],
-    hint: 'look for a synchronous call into an addon, node:sqlite, crypto or zlib in this test',
+    hint: `look for a synchronous call into an addon, node:sqlite, crypto or zlib${facts.phase === 'program' ? '' : ' in this test'}`,
     ...((reason === undefined || idle) && { alsoConsidered: ['child-process-stuck', 'unknown'] }),
   })
 }

@@ -21,19 +21,28 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
     sections.push([`cycle (${verdict.cycles.length} found)`, lines])
   }
   for (const actor of actors) sections.push([`sync stack: ${actor.path}`, syncLines(actor, record, marks)])
-  for (const actor of actors) sections.push([`await tree: ${actor.path}`, treeLines(actor, record, marks)])
+  const program = record.header.program !== undefined
+  for (const actor of actors) {
+    // One screen has to hold a whole process: what cannot say anything is left out.
+    if (program && actor.awaits === undefined && !actor.answered) continue
+    sections.push([`await tree: ${actor.path}`, treeLines(actor, record, marks)])
+  }
   if (record.others !== undefined) sections.push(...otherSections(record.others, marks))
   if (record.waitedFor !== undefined) sections.push(...waitSections(record.waitedFor))
   if (record.lost !== undefined) sections.push(['lost promise', lostLines(record.lost, marks)])
   if (record.fakeTimers?.on === true) sections.push(['fake timers', fakeTimerLines(record.fakeTimers, marks)])
-  for (const actor of actors) sections.push([resourceTitle(actor), resourceLines(actor)])
+  for (const actor of actors) {
+    if (program && actor.resources.length === 0 && actor !== actors[0]) continue
+    sections.push([resourceTitle(actor), resourceLines(actor)])
+  }
   const processes = processLines(record.processes, marks)
   sections.push(['processes', processes.length > 0 ? processes : ['(no process table was taken)']])
   for (const actor of actors) {
     if (actor.tasks.length > 0) sections.push([`tasks: ${actor.path}`, taskLines(actor)])
   }
   const again = record.reproduce.map((line) => oneLine(line))
-  sections.push(['reproduce', again.length > 0 ? again : ['(no command is known)']])
+  const title = record.header.program === undefined ? 'reproduce' : 'look again'
+  sections.push([title, again.length > 0 ? again : ['(no command is known)']])
   sections.push(['capture notes', captureLines(record)])
   return sections
 }
@@ -42,10 +51,16 @@ function syncLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[]
   const lines: string[] = []
   const frames = actor.syncStack ?? []
   if (frames.length > 0) {
+    if (record.header.program !== undefined && actor.answered)
+      lines.push('(the event loop turns; found here most often)')
     lines.push(...stackLines(frames, marks))
-    lines.push(...secondLook(actor, marks))
+    if (!actor.answered) lines.push(...secondLook(actor, marks))
   } else if (actor.answered) {
-    lines.push(`(no JavaScript running; the event loop was idle after ${seconds(record.header.waitedMs)})`)
+    lines.push(
+      record.header.program === undefined
+        ? `(no JavaScript running; the event loop was idle after ${seconds(record.header.waitedMs)})`
+        : '(no JavaScript running; the event loop turns)',
+    )
   } else if (actor.crumb === undefined) {
     lines.push('(no stack: the thread ran no JavaScript that could be stopped)')
   }
@@ -79,6 +94,10 @@ function treeLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[]
     ]
   }
   const { header } = record
+  if (header.program !== undefined) {
+    const lines = awaitTreeLines(actor, null, marks)
+    return lines.length > 0 ? lines : ["(no function of the program's code is suspended)"]
+  }
   const test = header.test === null ? null : `"${oneLine(header.test.join(marks.title))}"`
   const title =
     header.hook !== undefined && header.phase === 'hook'
@@ -116,7 +135,7 @@ function resourceTitle(actor: DumpActor): string {
   if (actor.resources.length === 0) return `active resources: ${actor.path}`
   const alive = actor.resources.filter((one) => one.ref).length
   const others = actor.resources.length - alive
-  return `active resources: ${actor.path} (${alive} keep the loop alive, ${others} ${others === 1 ? 'does' : 'do'} not)`
+  return `active resources: ${actor.path} (${alive} ${alive === 1 ? 'keeps' : 'keep'} the loop alive, ${others} ${others === 1 ? 'does' : 'do'} not)`
 }
 
 function resourceLines(actor: DumpActor): string[] {

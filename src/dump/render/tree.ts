@@ -3,15 +3,22 @@ import type { DumpActor, DumpAwait } from '../schema.ts'
 import { count, oneLine } from '../words.ts'
 import { foldLine, frameLine, isUserFrame, localsLine } from './frames.ts'
 import type { Marks } from './marks.ts'
+import { Shapes } from './shapes.ts'
 
 /** More lines than this say no more; the JSON form has all of them. */
 const MAX_NODES = 400
 const MAX_DEPTH = 60
+/** So many equal branches are one, whatever their locals. */
+const MANY = 4
 /** Functions that are looked at. */
 const MAX_READ = 5000
 
-/** The await graph as trees, outermost first: what the hung section waits for, then the rest by owner. */
-export function awaitTreeLines(actor: DumpActor, title: string, marks: Marks): string[] {
+/**
+ * The await graph as trees, outermost first: what the hung section waits for, then the rest by owner.
+ *
+ * @param title of the hung section; null for a program, whose functions belong to no section
+ */
+export function awaitTreeLines(actor: DumpActor, title: string | null, marks: Marks): string[] {
   const awaits = (actor.awaits ?? []).slice(0, MAX_READ)
   const graph = new Graph(awaits, marks)
   const owners = [...new Set(awaits.map((one) => one.owner))]
@@ -22,7 +29,8 @@ export function awaitTreeLines(actor: DumpActor, title: string, marks: Marks): s
   for (const owner of owners) {
     const tree = graph.treeOf(owner)
     if (tree.length === 0) continue
-    lines.push(owner !== null && owner === mine ? title : ownerTitle(owner), ...tree)
+    if (title !== null) lines.push(owner !== null && owner === mine ? title : ownerTitle(owner))
+    lines.push(...tree)
   }
   graph.left += (actor.awaits ?? []).length - awaits.length
   if (graph.left > 0) lines.push(`${marks.fold} ${count(graph.left, 'more function')}, see the JSON form of this dump`)
@@ -47,6 +55,7 @@ class Graph {
   readonly #byId: Map<number, DumpAwait>
   readonly #below = new Map<number, DumpAwait[]>()
   readonly #shown = new Set<number>()
+  readonly #shapes: Shapes
   #nodes = 0
 
   constructor(awaits: readonly DumpAwait[], marks: Marks) {
@@ -59,6 +68,7 @@ class Graph {
         else known.push(one)
       }
     }
+    this.#shapes = new Shapes(this.#below)
   }
 
   treeOf(owner: string | null): string[] {
@@ -90,7 +100,7 @@ class Graph {
     const folded: DumpAwait[] = []
     const beneath: DumpAwait[] = []
     const queue = awaits.filter((one) => !isUserFrame(one) && !this.#shown.has(one.id))
-    for (const one of awaits) if (isUserFrame(one)) nodes.push({ frame: one })
+    nodes.push(...this.#groups(awaits.filter(isUserFrame)))
     for (const one of queue) {
       if (this.#shown.has(one.id)) continue
       this.#shown.add(one.id)
@@ -104,6 +114,34 @@ class Graph {
     return nodes
   }
 
+  /** Equal branches as one; a few that differ in their locals stay apart. */
+  #groups(frames: readonly DumpAwait[]): { frame: DumpAwait; times: number; same: boolean }[] {
+    const groups = new Map<string, DumpAwait[]>()
+    for (const one of frames) {
+      const shape = this.#shapes.of(one)
+      const group = this.#shown.has(one.id) ? undefined : groups.get(shape)
+      if (group === undefined) groups.set(this.#shown.has(one.id) ? `${shape} ${one.id}` : shape, [one])
+      else group.push(one)
+    }
+    return [...groups.values()].flatMap((group) => {
+      const first = group[0] as DumpAwait
+      const same = group.every((one) => sameLocals(one, first))
+      if (!same && group.length < MANY) return group.map((frame) => ({ frame, times: frame.count ?? 1, same: true }))
+      for (const one of group.slice(1)) this.#hide(one)
+      return [{ frame: first, times: group.reduce((sum, one) => sum + (one.count ?? 1), 0), same }]
+    })
+  }
+
+  /** What stands for one like it is not shown, nor is anything below it. */
+  #hide(frame: DumpAwait): void {
+    const queue = [frame]
+    for (const one of queue) {
+      if (this.#shown.has(one.id)) continue
+      this.#shown.add(one.id)
+      queue.push(...(this.#below.get(one.id) ?? []))
+    }
+  }
+
   #node(node: Node, head: string, inner: string, depth: number): string[] {
     if (this.#nodes >= MAX_NODES || depth >= MAX_DEPTH) {
       this.left++
@@ -115,22 +153,27 @@ class Graph {
       const lines = [head + foldLine(node.folded, this.#marks), ...holders(held, inner)]
       return [...lines, ...this.#level(node.beneath, inner, depth + 1)]
     }
-    const { frame } = node
-    const line = head + frameLine(frame)
+    const { frame, times, same } = node
+    const line = head + (times > 1 ? `${times}x ` : '') + frameLine(frame)
     if (this.#shown.has(frame.id)) return [`${line}   (shown above)`]
     this.#shown.add(frame.id)
     const below = this.#below.get(frame.id) ?? []
     const bar = below.length > 0 ? inner + this.#marks.pipe : inner + this.#marks.gap
     const lines = [frame.exact ? line : `${line}   (defined here; the line of its await is not known)`]
     const locals = localsLine(frame)
-    if (locals !== undefined) lines.push(bar + locals)
+    if (locals !== undefined) lines.push(`${bar}${same ? '' : 'one of them: '}${locals}`)
     lines.push(...holders(frame.heldBy, bar))
     lines.push(...this.#level(below, inner, depth + 1))
     return lines
   }
 }
 
-type Node = { frame: DumpAwait } | { folded: DumpAwait[]; beneath: DumpAwait[] }
+function sameLocals(a: DumpAwait, b: DumpAwait): boolean {
+  const [one, other] = [Object.entries(a.locals ?? {}), b.locals ?? {}]
+  return one.length === Object.keys(other).length && one.every(([name, value]) => other[name] === value)
+}
+
+type Node = { frame: DumpAwait; times: number; same: boolean } | { folded: DumpAwait[]; beneath: DumpAwait[] }
 
 function holders(held: readonly HeldBy[], indent: string): string[] {
   return held.slice(0, 4).map((one) => {

@@ -1,0 +1,46 @@
+/** Dumps that were written earlier. */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { type DumpRecord, parseDumpRecord } from '../src/dump/schema.ts'
+import { UsageError } from '../src/errors.ts'
+
+/** A dump of a large worker has a few megabytes. */
+const MAX_BYTES = 256 * 1024 * 1024
+/** Records in a file that `--json` made of several processes. */
+const MAX_RECORDS = 1000
+
+/** Is this the path of a file, rather than a pid or a part of a command line? */
+export function isDumpFile(text: string): boolean {
+  return !/^\d+$/.test(text) && (/\.(?:json|txt)$/.test(text) || existsSync(text))
+}
+
+/**
+ * The dumps in a file: one record, or a list of them.
+ *
+ * @throws {UsageError} when the file cannot be read or is not a dump
+ */
+export function readDumps(path: string): DumpRecord[] {
+  const json = readJson(path)
+  if (!Array.isArray(json)) return [parseDumpRecord(json)]
+  if (json.length > MAX_RECORDS) throw new UsageError(`cannot read ${path}: more than ${MAX_RECORDS} dumps`)
+  return json.map(parseDumpRecord)
+}
+
+function readJson(path: string): unknown {
+  let text: string
+  try {
+    const stat = statSync(path)
+    if (stat.isDirectory()) throw new UsageError(`cannot read ${path}: it is a folder; give the .json file of a dump`)
+    if (stat.size > MAX_BYTES) throw new UsageError(`cannot read ${path}: larger than ${MAX_BYTES / 1024 / 1024} MB`)
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new UsageError(`cannot read ${path}: ${code === 'ENOENT' ? 'there is no such file' : message}`)
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const hint = path.endsWith('.txt') ? '; this is the text form, the .json file lies beside it' : ''
+    throw new UsageError(`cannot read ${path}: it is not JSON (${(error as Error).message})${hint}`)
+  }
+}
