@@ -1,4 +1,5 @@
 /** Handles that outlived their test: from a worker's report to entries of the run record. Loaded at the first leak. */
+
 import type { LeakEntry } from '../src/dump/run-record.ts'
 import { quote, where } from '../src/dump/words.ts'
 import { kindHint } from '../src/inspect/resources/hints.ts'

@@ -1,5 +1,5 @@
 /** Processes that outlived what started them: entries for the run record, and errors. Loaded at the first one. */
-import { quote, seconds, where } from '../src/dump/words.ts'
+import { list, quote, seconds, where } from '../src/dump/words.ts'
 import type { Blame } from './blame.ts'
 import { titles } from './compat.ts'
 import type { Orphan } from './processes.ts'
@@ -16,6 +16,8 @@ export interface EndedOrphan {
   /** So many more processes below it. */
   below: number
   ageMs: number | null
+  /** The worker's own output that it has inherited. */
+  inherited: string[]
   /** Absolute path of the test file. */
   file: string | null
   start: SpawnReport | null
@@ -38,8 +40,12 @@ export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orp
     ? `, ${how}${created.source === undefined ? '' : ` by ${quote(created.source)}`} at ${where(created.site)}`
     : ''
   const ended = endWords(action, orphan.why)
+  const held =
+    orphan.inherited.length === 0
+      ? ''
+      : `; it has inherited the worker's ${list(orphan.inherited)}, for whose end vitest waits when it ends a worker`
   const who = blamed?.who ?? (file === '' ? 'a test' : file)
-  const diagnosis = `${who} left process ${pid} behind (\`${command}\`${age}${more})${line}; ${ended}.`
+  const diagnosis = `${who} left process ${pid} behind (\`${command}\`${age}${more})${line}${held}; ${ended}.`
   const text = `${diagnosis}\nhint: ${HINT}`
   const stack = blame.stack('OrphanError', text, start ? blame.frames(start.created) : [], { path: file, line: 1 })
   return {

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module'
 import type { OrphanEntry } from '../src/dump/run-record.ts'
 import { identityKey, isRunning, type ProcessIdentity } from '../src/process/identity.ts'
-import { childrenOf, readEnvironTag, readStat } from '../src/process/procfs.ts'
+import { childrenOf, linkTarget, readEnvironTag, readStat } from '../src/process/procfs.ts'
 import type { Member } from '../src/reap/members.ts'
 import { Session } from '../src/reap/session.ts'
 import { noteStart, type StartNote } from '../src/reap/starts.ts'
@@ -46,6 +46,8 @@ const BY_ITSELF: Outcome = { action: 'none', why: 'it ended with its worker' }
 interface Found extends Left {
   below: number
   ageMs: number | null
+  /** The worker's own output that it has inherited: `stdout`, `stderr`. */
+  inherited: string[]
 }
 
 export class Processes {
@@ -87,6 +89,7 @@ export class Processes {
 
   spawned(patient: Patient, report: SpawnReport): void {
     const id = this.#ledger.add(patient, report)
+    patient.output()
     if (id) this.session.record(id)
     this.session.watch()
     if (this.#temp !== null) noteStart(this.#temp, this.#noteOf(patient, report))
@@ -130,7 +133,7 @@ export class Processes {
         ),
       graceMs,
     )
-    const found = this.#roots(left).filter((one) => !this.#isOfHang(one))
+    const found = this.#roots(left, patient).filter((one) => !this.#isOfHang(one))
     const pending = this.#pending.get(patient) ?? new Map<string, Found>()
     this.#pending.set(patient, pending)
     for (const one of found) pending.set(identityKey(one.member), one)
@@ -146,7 +149,7 @@ export class Processes {
       return start.keep !== 'run' && start.scope.file === whose.file
     }
     const left = await this.#afterGrace(() => this.#below(patient).filter(mine), graceMs)
-    return this.#endAndTell(this.#roots(left), left, patient)
+    return this.#endAndTell(this.#roots(left, patient), left, patient)
   }
 
   /**
@@ -165,7 +168,7 @@ export class Processes {
     const graceMs = silent || !patient.dead ? 0 : (patient.options.policy?.orphanGrace ?? 0)
     await this.#afterGrace(() => look().filter(isNew), graceMs)
     const mine = look()
-    const told = this.#roots(mine).filter((one) => {
+    const told = this.#roots(mine, patient).filter((one) => {
       const known = pending.get(identityKey(one.member))
       if (known) pending.set(identityKey(one.member), { ...one, ageMs: known.ageMs })
       // Started behind the last hook of its file: an answer of the worker's code to its own end.
@@ -188,8 +191,13 @@ export class Processes {
     return tests.length > 0 && tests.every((id) => this.#hung.has(id))
   }
 
-  #roots(left: readonly Left[]): Found[] {
-    return trees(left).map(({ root, below }) => ({ ...root, below, ageMs: ageOf(root.member) }))
+  #roots(left: readonly Left[], patient?: Patient): Found[] {
+    return trees(left).map(({ root, below }) => ({
+      ...root,
+      below,
+      ageMs: ageOf(root.member),
+      inherited: inheritedBy(root.member.pid, root.start?.patient ?? patient),
+    }))
   }
 
   /** Those that are still there when they have had the time to end by themselves. */
@@ -230,7 +238,7 @@ export class Processes {
     // One for each project: it reads every source map once.
     const blames = new Map<TestProject, Blame>()
     return told.map((one) => {
-      const { member, start, below, ageMs } = one
+      const { member, start, below, ageMs, inherited } = one
       const project = (start?.patient ?? patient)?.options.pool.project ?? this.#run.vitest.projects[0]!
       const blame = blames.get(project) ?? new Blame(this.#run, project)
       blames.set(project, blame)
@@ -242,6 +250,7 @@ export class Processes {
         ...outcome(one),
         below,
         ageMs,
+        inherited,
         start: start ?? null,
         file,
       })
@@ -319,4 +328,11 @@ export class Processes {
     this.#closed = true
     this.session.close(childrenOf(process.pid).every((pid) => pid === this.session.sidecar?.pid))
   }
+}
+
+/** vitest ends a worker only when its output has ended, and with that waits for whoever has inherited it. */
+function inheritedBy(pid: number, patient: Patient | undefined): string[] {
+  const output = patient?.output() ?? []
+  const own = new Set([0, 1, 2].map((fd) => linkTarget(`/proc/${pid}/fd/${fd}`)))
+  return ['stdout', 'stderr'].filter((_, i) => /^(?:socket|pipe):/.test(output[i] ?? '') && own.has(output[i]))
 }

@@ -10,6 +10,7 @@ import { writeDump } from '../src/dump/write.ts'
 import type { ActorFact, TaskFact } from '../src/inspect/actors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
 import type { LockFacts } from '../src/inspect/lock-trace.ts'
+import { kindHint } from '../src/inspect/resources/hints.ts'
 import type { TargetFacts } from '../src/inspect/target.ts'
 import type { ThreadFacts } from '../src/inspect/threads.ts'
 import { type SerializedError, type Task, taskById, titles, transformMap } from './compat.ts'
@@ -108,7 +109,9 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     },
     ...(evidence.lost?.locks && { locks: mapLocks(evidence.lost.locks, (raw) => mapFrame(mapper, raw)) }),
     fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
-    handles: self?.handles?.map((handle) => ({ ...handle, created: frames(handle.created) })) ?? null,
+    handles:
+      self?.handles?.map((handle) => ({ ...handle, created: frames(handle.created), close: kindHint(handle.kind) })) ??
+      null,
     ...(self?.wait && {
       waitedFor: {
         ...self.wait,

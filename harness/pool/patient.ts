@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { identify } from '../../src/process/identity.ts'
-import { childrenOf, childrenOfThread } from '../../src/process/procfs.ts'
+import { childrenOf, childrenOfThread, linkTarget } from '../../src/process/procfs.ts'
 import { createInner, type InnerWorker, type PoolOptions, type StockPool } from '../compat.ts'
 import type { FromWorker, SelfReport, ToWorker, WorkerConfig, WorkerState } from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV, SESSION_ENV, WORKER_ENV } from '../protocol.ts'
@@ -187,6 +187,17 @@ export class Patient {
     const message = await settled(reply, deadlineMs)
     this.#waiting.delete(n)
     return message && message[MARK] === 'dumped' ? message : undefined
+  }
+
+  #output: string[] | undefined
+
+  /** What its stdout and stderr are called in `/proc`: a process below it may have inherited them. Asked while it lives. */
+  output(): string[] {
+    const { process: fork } = this
+    if (this.#output === undefined && fork?.pid !== undefined && !this.dead) {
+      this.#output = [1, 2].map((fd) => linkTarget(`/proc/${fork.pid}/fd/${fd}`) ?? '')
+    }
+    return this.#output ?? []
   }
 
   /** Processes started by this worker that live now (direct children; cheap). */

@@ -4,6 +4,7 @@ import { awaitWithResource } from './classes/await-with-resource.ts'
 import { childProcessStuck } from './classes/child-process-stuck.ts'
 import { eventLoopBlocked } from './classes/event-loop-blocked.ts'
 import { fakeTimers } from './classes/fake-timers.ts'
+import { leakedHandle } from './classes/leaked-handle.ts'
 import { lockOrSemaphoreDeadlock } from './classes/lock-or-semaphore-deadlock.ts'
 import { lostPromise } from './classes/lost-promise.ts'
 import { moduleLoading } from './classes/module-loading.ts'
@@ -25,7 +26,8 @@ import type { HangClass, HangFacts, Verdict } from './facts.ts'
  * 6. a wait for a turn in the program's own queue;
  * 7. a lost promise is seen by the absence of what the next class needs;
  * 8. an await with a holder;
- * 9. the rest.
+ * 9. after the tests, what they have left open;
+ * 10. the rest.
  */
 export const HANG_CLASSES: readonly HangClass[] = [
   eventLoopBlocked,
@@ -39,6 +41,7 @@ export const HANG_CLASSES: readonly HangClass[] = [
   lockOrSemaphoreDeadlock,
   lostPromise,
   awaitWithResource,
+  leakedHandle,
   unknown,
 ]
 

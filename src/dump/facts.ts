@@ -50,6 +50,8 @@ export interface LockWaits {
 export interface Handle extends Omit<LiveHandle, 'created'> {
   /** Where it was made, innermost first; empty when that is not known. */
   created: Frame[]
+  /** How such a handle is closed. */
+  close?: string
 }
 
 /** What the test waits for as seen in the worker, and the calls of its own that bear on it. */
