@@ -169,7 +169,9 @@ function cleanPath(path: string): string {
 
 function siteOf(path: string, line: number, column: number, root: string): Site {
   const inProject = isAbsolute(path) ? relative(root, path) : path
-  return { path: sep === '/' ? inProject : inProject.replaceAll(sep, '/'), line, column }
+  // A way that climbs out of the project cannot be clicked from everywhere.
+  const shown = inProject.startsWith('..') ? path : inProject
+  return { path: sep === '/' ? shown : shown.replaceAll(sep, '/'), line, column }
 }
 
 const OWN = ownFolders()
