@@ -16,6 +16,7 @@ import { packError } from '../wire/remote-error.ts'
 import { LIMITS } from './deadlines.ts'
 import { log } from './log.ts'
 import type { Dialog, Peer } from './peer.ts'
+import { fromSite } from './pending-call.ts'
 import { Mailbox, Stream, type StreamOptions } from './stream.ts'
 
 /** Marks "none yet", since `null` and `undefined` are results (R-407). */
@@ -61,6 +62,8 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   scope: Scope | undefined
   /** @internal */
   cid = 0
+  /** @internal where it was opened */
+  site: object | undefined
   /** @internal items that have come and wait to be taken */
   readonly mailbox: Mailbox
 
@@ -265,6 +268,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
   }
 
   failed(error: unknown): void {
+    fromSite(error, this.site)
     this.remoteError = error
     const self = this.peer.actor.aid.uuid
     if (this.cancelCalled && error instanceof ContextCancelled && error.canceller?.[1] === self) {

@@ -115,11 +115,11 @@ export class Peer {
   // ---- what we ask
 
   /** Calls a function there. Cancelling the caller's scope cancels the task there and waits for its end, bounded. */
-  call(module: string, name: string, args: unknown[]): Promise<unknown> {
+  call(module: string, name: string, args: unknown[], site?: object): Promise<unknown> {
     const scope = currentScope()
     if (scope.reason !== undefined) return Promise.reject(scope.reason)
     return new Promise((resolve, reject) => {
-      const call = new PendingCall(this, name, scope, resolve, reject)
+      const call = new PendingCall(this, name, scope, resolve, reject, site)
       try {
         call.cid = this.open(call, module, name, args, 'func', null)
       } catch (error) {

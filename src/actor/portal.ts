@@ -1,5 +1,6 @@
 import { ActorTooSlowError, NoResult, RuntimeFailure, TransportClosed } from '../errors.ts'
 import { currentScope, runScope } from '../scope/index.ts'
+import { captureSite } from '../scope/sites.ts'
 import type { Aid } from '../wire/messages.ts'
 import { Context } from './context.ts'
 import { LIMITS } from './deadlines.ts'
@@ -80,7 +81,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
    * ```
    */
   call<K extends keyof Calls<M> & string>(name: K, ...args: Parameters<Calls<M>[K]>): ReturnType<Calls<M>[K]> {
-    return this.#peer.call(this.#module, name, args) as ReturnType<Calls<M>[K]>
+    return this.#peer.call(this.#module, name, args, captureSite()) as ReturnType<Calls<M>[K]>
   }
 
   /**
@@ -89,8 +90,9 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
    * @throws TypeError before anything is sent when the reference leads to no export
    */
   async run<A extends unknown[], R>(fn: (...args: A) => Promise<R>, ...args: A): Promise<R> {
+    const site = captureSite()
     const { url, name } = await checkReference(fn)
-    return (await this.#peer.call(url, name, args)) as R
+    return (await this.#peer.call(url, name, args, site)) as R
   }
 
   /**
@@ -151,6 +153,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
     }
     currentScope().throwIfCancelled()
     const ctx = new Context(peer, 'parent', name, buffer, allowOverruns)
+    ctx.site = captureSite()
     ctx.cid = peer.open(ctx, this.#module, name, args, kind, { buffer, allowOverruns })
     try {
       const first = await ctx.waitStarted()

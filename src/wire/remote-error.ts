@@ -99,9 +99,23 @@ export function unpackError(data: unknown, _here: Uid): Error {
   }
   const [name] = wire.srcUid
   const text = `${wire.srcType} in actor ${name}: ${wire.message}`
-  if (type === 'StreamOverrun') return new StreamOverrun(wire.message, details)
-  return new RemoteActorError(text, details)
+  const error =
+    type === 'StreamOverrun' ? new StreamOverrun(wire.message, details) : new RemoteActorError(text, details)
+  // The turn that took the message in says nothing to anybody: until the call is known, the frames over there do.
+  setFrames(error, frames(wire.stack))
+  return error
 }
+
+/** Lets the stack of an error that came from elsewhere begin at the code that called there (R-302). */
+export function setFrames(error: Error, lines: string): void {
+  if (error instanceof RemoteActorError) error.stack = `${error.name}: ${error.message}${lines && `\n${lines}`}`
+}
+
+const frames = (stack: string): string =>
+  stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .join('\n')
 
 function check(data: unknown): WireError {
   const wire = (typeof data === 'object' && data !== null ? data : {}) as Partial<WireError>

@@ -32,6 +32,10 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
         })
         expect(error.remoteStack).toContain('tally.ts')
         expect(error.cause).toBe(undefined)
+        // Its own stack begins where the call was made.
+        expect(error.stack).toMatch(
+          /^RemoteActorError: TypeError in actor tally: no such thing\n\s+at .*errors\.test\.ts/,
+        )
         expect((error as never as RemoteActorError).unwrap()).toBeInstanceOf(TypeError)
         await portal.cancelActor()
       })
