@@ -8,6 +8,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'test/hangs/corpus/**', 'test/hangs/variants/**', 'test/fixtures/**'],
+    // Set by `harrow test --hammer`.
+    setupFiles: process.env.HARROW_HAMMER ? ['test/hammer-probe.ts'] : [],
     pool: 'forks',
     maxWorkers: 2,
     // Bounds of what hangs, not of what is slow: the suite also runs several times at once (npm run hammer).

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
@@ -22,8 +23,15 @@ describe('a registrar', () => {
     await inFolder(async (folder) => {
       const program = new URL('../fixtures/actors/programs/one-root.ts', import.meta.url).pathname
       const address = `unix:${folder}/race.sock`
-      const outs = await Promise.all(Array.from({ length: 4 }, () => run(program, [address, '800'])))
-      const roles = outs.map((out) => /role=(\w+)/.exec(out)?.[1]).sort()
+      // All stay until each has said what it became: one that starts late must find the others.
+      const roots = Array.from({ length: 4 }, () => start(program, [address, '60000']))
+      const roles: (string | undefined)[] = []
+      try {
+        await eventually('all have a role', () => roots.every(({ out }) => out.includes('role=')))
+        roles.push(...roots.map(({ out }) => /role=(\w+)/.exec(out)?.[1]).sort())
+      } finally {
+        await Promise.all(roots.map(({ end }) => end()))
+      }
       expect(roles).toEqual(['joined', 'joined', 'joined', 'registrar'])
     })
   })
@@ -131,15 +139,24 @@ describe.each(PROCESS_BACKENDS)('a stale entry of %s', (backend) => {
   })
 })
 
-/** Runs a program of the fixtures and gives what it prints. */
-function run(program: string, args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000 })
-    let out = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      out += text
-    })
-    child.once('error', reject)
-    child.once('exit', () => resolve(out))
+interface Started {
+  /** What it has printed so far. */
+  out: string
+  end(): Promise<void>
+}
+
+function start(program: string, args: string[]): Started {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const started: Started = {
+    out: '',
+    async end() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    started.out += text
   })
+  return started
 }
