@@ -82,6 +82,14 @@ export interface SelfReport {
   tookMs: number
 }
 
+/** A handle as why-is-node-running sees it in a second run. */
+export interface HandleOpinion {
+  /** Type as in `async_hooks`: `Timeout`, `TCPSERVERWRAP`. */
+  type: string
+  /** Innermost first, without Node's own. */
+  frames: RawFrame[]
+}
+
 /** Threads and processes that the code of a worker has started, as they were when its limit passed. */
 export interface Others {
   threads: ThreadFacts[]
@@ -201,7 +209,14 @@ export type FromWorker =
   /** The `reaper` fixtures and `reap()`; answered by `verdict`. */
   | { [MARK]: 'reap'; n: number; whose: ReapScope; finding: boolean; serving: number[] }
   /** Trace mode: what runs waits for a promise that was collected while pending; an empty list when no such was found. */
-  | { [MARK]: 'lost'; lost: LostPromise[]; body: boolean; locks: LockFacts | null; streams: StreamNote[] }
+  | {
+      [MARK]: 'lost'
+      lost: LostPromise[]
+      body: boolean
+      locks: LockFacts | null
+      streams: StreamNote[]
+      opinions: HandleOpinion[]
+    }
 
 /** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
 export interface WorkerConfig {
@@ -213,6 +228,8 @@ export interface WorkerConfig {
   record: string | null
   /** Trace promises and tell the first lost one, or after so many milliseconds that there is none; null: do not trace. */
   traceMs: number | null
+  /** When promises are traced: ask why-is-node-running as well. */
+  secondOpinion: boolean
   /** At most so many dumps of overdue tests and hooks per worker. */
   maxDumps: number
   redact: string[]

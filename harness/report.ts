@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
 import { classify } from '../src/dump/classify.ts'
-import type { Frame, HangFacts, LockWaits, OtherThread, Verdict } from '../src/dump/facts.ts'
+import type { Frame, Handle, HangFacts, LockWaits, OtherThread, Verdict } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import { seconds } from '../src/dump/words.ts'
@@ -17,6 +17,7 @@ import { type SerializedError, type Task, taskById, titles, transformMap } from 
 import { type Evidence, ownerOf } from './pool/evidence.ts'
 import type { Others } from './protocol.ts'
 import type { Hang, Run } from './run.ts'
+import { withOpinions } from './second-opinion.ts'
 import { testSource } from './test-source.ts'
 import { isUserScript } from './user-code.ts'
 
@@ -109,9 +110,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     },
     ...(evidence.lost?.locks && { locks: mapLocks(evidence.lost.locks, (raw) => mapFrame(mapper, raw)) }),
     fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
-    handles:
-      self?.handles?.map((handle) => ({ ...handle, created: frames(handle.created), close: kindHint(handle.kind) })) ??
-      null,
+    handles: handlesOf(evidence, frames),
     ...(self?.wait && {
       waitedFor: {
         ...self.wait,
@@ -165,6 +164,12 @@ function mapActor(actor: ActorFact, relative: (path: string) => string): ActorFa
 
 function budgetOf({ tookMs }: Others, budgetMs: number): string {
   return `threads and processes of the test: ${seconds(budgetMs, 1)}, and what it takes to leave them; took ${seconds(tookMs)}`
+}
+
+function handlesOf({ self, lost }: Evidence, frames: (raw: RawFrame[]) => Frame[]): Handle[] | null {
+  if (!self?.handles) return null
+  const handles = self.handles.map((one) => ({ ...one, created: frames(one.created), close: kindHint(one.kind) }))
+  return withOpinions(handles, lost?.opinions ?? [], frames)
 }
 
 /** The threads of the worker first, then the processes below it, each with its own threads. */

@@ -164,6 +164,7 @@ export class Run {
     traceMs: number | null,
     policy: Policy | null,
     events: PatientEvents,
+    secondOpinion = false,
   ): Patient {
     const number = ++this.#numbers
     const record = this.#temp === null ? null : join(this.#temp, `${number}.state`)
@@ -175,6 +176,7 @@ export class Run {
         number,
         record,
         traceMs,
+        secondOpinion,
         redact: this.options.redact,
         snapshotMb: this.options.hang?.snapshot ?? null,
         othersMs: this.options.hang?.others ?? 0,

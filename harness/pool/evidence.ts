@@ -10,7 +10,16 @@ import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import type { StreamNote } from '../../src/inspect/wait-facts.ts'
 import { type StockPool, type TestProject, taskById } from '../compat.ts'
-import type { FinishedTest, FromWorker, Others, Section, SelfReport, WorkerPhase, WorkerState } from '../protocol.ts'
+import type {
+  FinishedTest,
+  FromWorker,
+  HandleOpinion,
+  Others,
+  Section,
+  SelfReport,
+  WorkerPhase,
+  WorkerState,
+} from '../protocol.ts'
 import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
 import type { Run } from '../run.ts'
 import { testSource } from '../test-source.ts'
@@ -60,6 +69,7 @@ export interface Evidence {
     note?: string
     locks?: LockFacts | null
     streams?: StreamNote[]
+    opinions?: HandleOpinion[]
   } | null
   /** Results that vitest may not have reported. */
   finished: FinishedTest[]

@@ -27,6 +27,8 @@ export interface PatientOptions {
   record: string | null
   /** See `WorkerConfig`. */
   traceMs: number | null
+  /** See `WorkerConfig`. */
+  secondOpinion: boolean
   redact: string[]
   snapshotMb: number | null
   /** Time for a look at threads and processes that its code has started, milliseconds; 0: there is none. */
@@ -87,6 +89,7 @@ export class Patient {
       vitest: new URL('index.js', pathToFileURL(`${pool.distPath}/`)).href,
       record,
       traceMs: options.traceMs,
+      secondOpinion: options.secondOpinion,
       maxDumps: 20,
       redact: options.redact,
       snapshotMb: options.snapshotMb,

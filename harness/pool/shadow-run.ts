@@ -5,6 +5,8 @@
 import { below, type FileTask, type MainRpc, type RunContext } from '../compat.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
+import { needsOpinion } from '../second-opinion.ts'
+import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import type { Limits } from './deadlines.ts'
 import { type Evidence, isQueued } from './evidence.ts'
@@ -17,7 +19,7 @@ export interface TraceRequest {
   rpc: MainRpc
   startMessage: object
   runMessage: { context?: RunContext }
-  patient(traceMs: number, events: PatientEvents): Patient
+  patient(traceMs: number, events: PatientEvents, secondOpinion: boolean): Patient
   retire(patient: Patient): Promise<void>
   /** Settles when the run is cancelled: nobody waits for the answer any more. */
   cancelled: Promise<void>
@@ -55,10 +57,20 @@ const EARLIER_MS = 10_000
  * The hung test alone; when it hangs in a queue, or ends alone, then behind the tests that ran before it: one of them may
  * have left behind what it waits for.
  */
-export async function traceLost(request: TraceRequest): Promise<NonNullable<Evidence['lost']>> {
+export async function traceLost(request: TraceRequest): Promise<Lost> {
+  const found = await traceTest(request)
+  if (!needsOpinion(request.evidence.self?.handles ?? [], isUserScript)) return found
+  // A run of its own: with async_hooks on, the promises that are lost are not seen to be collected.
+  const { opinions = [] } = await traceOnce(request, NONE_EARLIER, true)
+  return { ...found, opinions }
+}
+
+type Lost = NonNullable<Evidence['lost']>
+
+async function traceTest(request: TraceRequest): Promise<Lost> {
   const earlier = earlierTests(request)
   const queued = isQueued(request.evidence)
-  const first = await traceOnce(request, queued ? earlier : { ids: [], ms: 0 })
+  const first = await traceOnce(request, queued ? earlier : NONE_EARLIER)
   if (first.note !== ENDED_ALONE || queued || earlier.ids.length === 0) return first
   return traceOnce(request, earlier)
 }
@@ -74,10 +86,12 @@ interface Earlier {
   ms: number
 }
 
-async function traceOnce(request: TraceRequest, earlier: Earlier): Promise<NonNullable<Evidence['lost']>> {
+const NONE_EARLIER: Earlier = { ids: [], ms: 0 }
+
+async function traceOnce(request: TraceRequest, earlier: Earlier, secondOpinion = false): Promise<Lost> {
   const { evidence, limits, rpc } = request
   const path = evidence.file
-  const none = (note: string): NonNullable<Evidence['lost']> => ({ proven: false, promise: null, note })
+  const none = (note: string): Lost => ({ proven: false, promise: null, note })
   if (path === null) return none('no trace: no file was running')
   const context = request.runMessage.context
   const spec = context?.files.find((f) => f.filepath === path)
@@ -99,21 +113,27 @@ async function traceOnce(request: TraceRequest, earlier: Earlier): Promise<NonNu
   // What stands in a queue is not collected: it is looked at when its limit has passed.
   const lookMs = isQueued(evidence) ? 0 : LOOK_MS
   const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + lookMs
-  const patient = request.patient(traceMs, {
-    message: (message) => {
-      if (isRpcRequest(message)) return void serve(patient, rpc, message)
-      const type = (message as { type?: string } | null)?.type
-      if (type === 'started') started()
-      else if (type === 'testfileFinished')
-        ended(earlier.ids.length === 0 ? ENDED_ALONE : 'traced again: the test ended when it ran with those before it')
+  const patient = request.patient(
+    traceMs,
+    {
+      message: (message) => {
+        if (isRpcRequest(message)) return void serve(patient, rpc, message)
+        const type = (message as { type?: string } | null)?.type
+        if (type === 'started') started()
+        else if (type === 'testfileFinished')
+          ended(
+            earlier.ids.length === 0 ? ENDED_ALONE : 'traced again: the test ended when it ran with those before it',
+          )
+      },
+      report: (message: FromWorker) => {
+        if (message[MARK] === 'lost') found(message)
+      },
+      error: (error) =>
+        ended(`traced again: the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
+      exit: (code, signal) => ended(`traced again: the traced worker exited (${signal ?? code})`),
     },
-    report: (message: FromWorker) => {
-      if (message[MARK] === 'lost') found(message)
-    },
-    error: (error) =>
-      ended(`traced again: the traced worker failed: ${error instanceof Error ? error.message : String(error)}`),
-    exit: (code, signal) => ended(`traced again: the traced worker exited (${signal ?? code})`),
-  })
+    secondOpinion,
+  )
   const bound = traceMs + SLOW_MS + 3 * earlier.ms
   try {
     await patient.start()
@@ -124,10 +144,12 @@ async function traceOnce(request: TraceRequest, earlier: Earlier): Promise<NonNu
     patient.send({ ...request.runMessage, context: { ...context, files } })
     const result = (await settled(outcome, bound)) ?? NONE_LOST
     if (typeof result === 'string') return none(result)
-    const { lost, locks, body, streams } = result
-    if (lost.length === 0 && (locks === null || locks.waits.length === 0)) return { ...none(NONE_LOST), streams }
-    return { proven: body && lost.length > 0, promise: lost[0] ?? null, locks, streams }
+    const { lost, locks, body, streams, opinions } = result
+    if (lost.length === 0 && (locks === null || locks.waits.length === 0))
+      return { ...none(NONE_LOST), streams, opinions }
+    return { proven: body && lost.length > 0, promise: lost[0] ?? null, locks, streams, opinions }
   } finally {
+    if (secondOpinion) evidence.missing.push(...patient.notes.filter((note) => note.startsWith('no second opinion')))
     await patient.kill()
     await request.retire(patient)
   }

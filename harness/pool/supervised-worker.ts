@@ -410,7 +410,7 @@ export class SupervisedWorker implements PoolWorker {
       rpc: this.#rpc,
       startMessage: this.#startMessage!,
       runMessage: this.#runMessage!,
-      patient: (traceMs, events) => this.#run.patient(this.#base, this.#options, traceMs, null, events),
+      patient: (traceMs, events, second) => this.#run.patient(this.#base, this.#options, traceMs, null, events, second),
       retire: (patient) => this.#run.retire(patient),
       cancelled: this.#run.whenCancelled,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),

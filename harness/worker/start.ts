@@ -14,7 +14,15 @@ import { readCallSites } from '../../src/inspect/call-sites.ts'
 import { type HandleRegistry, installHandles } from '../../src/inspect/resources/handles.ts'
 import { watchSpawns } from '../../src/inspect/spawn-watch.ts'
 import { isNative, loadNative } from '../../src/process/native.ts'
-import type { FakeTimerFact, FromWorker, Section, SelfReport, ToWorker, WorkerConfig } from '../protocol.ts'
+import type {
+  FakeTimerFact,
+  FromWorker,
+  HandleOpinion,
+  Section,
+  SelfReport,
+  ToWorker,
+  WorkerConfig,
+} from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV, WORKER_ENV } from '../protocol.ts'
 import { encodeRecord, openRecord } from '../state-record.ts'
 import { isUserScript } from '../user-code.ts'
@@ -194,7 +202,7 @@ export async function start(): Promise<void> {
     send({ [MARK]: 'dumped', n, state, report: found })
   }
 
-  const trace = config.traceMs === null ? undefined : startTrace(config.traceMs, notes)
+  const trace = config.traceMs === null ? undefined : await startTrace(config.traceMs, config.secondOpinion, notes)
 
   const vitest = (await import(config.vitest)) as VitestModule
   vi = vitest.vi
@@ -311,9 +319,17 @@ function kernelThread(): number | null {
   }
 }
 
-function startTrace(traceMs: number, notes: string[]): Trace | undefined {
+async function startTrace(traceMs: number, second: boolean, notes: string[]): Promise<Trace | undefined> {
+  let opinion: (() => HandleOpinion[]) | undefined
+  if (second) {
+    try {
+      opinion = await load<typeof import('./second-opinion.ts')>('second-opinion').startSecondOpinion()
+    } catch (error) {
+      notes.push(`no second opinion on open handles: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
   try {
-    return load<typeof import('./trace.ts')>('trace').startTrace(send, traceMs)
+    return load<typeof import('./trace.ts')>('trace').startTrace(send, traceMs, opinion)
   } catch (error) {
     notes.push(`no promise trace: ${error instanceof Error ? error.message : String(error)}`)
     return undefined

@@ -6,7 +6,7 @@ import { type CallCounts, startCallCounts } from '../../src/inspect/call-counts.
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { type PromiseTrace, startPromiseTrace } from '../../src/inspect/promise-trace.ts'
 import { type StreamLog, startStreamLog } from '../../src/inspect/stream-log.ts'
-import type { FromWorker } from '../protocol.ts'
+import type { FromWorker, HandleOpinion } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
 import { clearTimeout, now, setTimeout } from './globals.ts'
@@ -26,8 +26,15 @@ export interface Trace {
   stop(): void
 }
 
-/** @param traceMs give up so long after the last body has begun */
-export function startTrace(send: (message: FromWorker) => void, traceMs: number): Trace {
+/**
+ * @param traceMs give up so long after the last body has begun
+ * @param opinion what another tool knows of the open handles
+ */
+export function startTrace(
+  send: (message: FromWorker) => void,
+  traceMs: number,
+  opinion?: () => HandleOpinion[],
+): Trace {
   const counts = countCalls()
   const streams = watchStreams()
   const trace = startPromiseTrace({ isUser: isUserScript })
@@ -53,6 +60,7 @@ export function startTrace(send: (message: FromWorker) => void, traceMs: number)
       body: found,
       locks: readLocks(trace, counts),
       streams: streams?.notes() ?? [],
+      opinions: readOpinions(opinion),
     })
   }
 
@@ -110,6 +118,14 @@ function watchStreams(): StreamLog | undefined {
     return startStreamLog()
   } catch {
     return undefined
+  }
+}
+
+function readOpinions(opinion: (() => HandleOpinion[]) | undefined): HandleOpinion[] {
+  try {
+    return opinion?.() ?? []
+  } catch {
+    return []
   }
 }
 

@@ -178,9 +178,17 @@ function otherOf(facts: HangFacts, one: OtherThread): DumpOther {
   }
 }
 
-function resource({ id, kind, ref, ageMs, what, created }: Handle): DumpResource {
+function resource({ id, kind, ref, ageMs, what, created, by }: Handle): DumpResource {
   const made = firstUser(created)
-  return { id: String(id), type: kind, ref, ageMs, ...(what !== '' && { what }), ...(made && { created: made.site }) }
+  return {
+    id: String(id),
+    type: kind,
+    ref,
+    ageMs,
+    ...(what !== '' && { what }),
+    ...(made && { created: made.site }),
+    ...(made && by !== undefined && { by }),
+  }
 }
 
 function waitedFor(facts: HangFacts, waited: WaitedFor): DumpWaitedFor {

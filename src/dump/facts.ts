@@ -50,6 +50,8 @@ export interface LockWaits {
 export interface Handle extends Omit<LiveHandle, 'created'> {
   /** Where it was made, innermost first; empty when that is not known. */
   created: Frame[]
+  /** Another tool that told the place. */
+  by?: string
   /** How such a handle is closed. */
   close?: string
 }

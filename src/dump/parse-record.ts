@@ -137,7 +137,7 @@ const task = object(
     frames: listOf(frame),
   },
 )
-const resource = object({ id: text, type: text, ref: flag }, { ageMs: number, what: text, created: site })
+const resource = object({ id: text, type: text, ref: flag }, { ageMs: number, what: text, created: site, by: text })
 const actor = object(
   { path: text, pid: whole, answered: flag, tasks: listOf(task), resources: listOf(resource) },
   {

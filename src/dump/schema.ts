@@ -117,6 +117,8 @@ export interface DumpResource {
   ageMs?: number
   what?: string
   created?: Site
+  /** Another tool that told `created`, in the second run. */
+  by?: string
 }
 
 /** One thread that runs JavaScript; `root` is the worker that hangs, `main` the main thread of a program. */

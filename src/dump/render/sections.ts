@@ -141,7 +141,10 @@ function resourceTitle(actor: DumpActor): string {
 function resourceLines(actor: DumpActor): string[] {
   if (actor.resources.length > 0) {
     return actor.resources.map((one) => {
-      const created = one.created === undefined ? '' : `created ${one.created.path}:${one.created.line}`
+      const created =
+        one.created === undefined
+          ? ''
+          : `created ${one.created.path}:${one.created.line}${one.by === undefined ? '' : ` (as ${one.by} says of the second run)`}`
       const age = one.ageMs === undefined ? '' : seconds(one.ageMs, 1)
       const cells = [one.id, one.type, one.ref ? 'ref' : 'unref', age, one.what ?? '', created]
       return cells
