@@ -1,5 +1,5 @@
 /** Dumps that were written earlier. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { type DumpRecord, parseDumpRecord } from '../src/dump/schema.ts'
 import { UsageError } from '../src/errors.ts'
 
@@ -8,9 +8,9 @@ const MAX_BYTES = 256 * 1024 * 1024
 /** Records in a file that `--json` made of several processes. */
 const MAX_RECORDS = 1000
 
-/** Is this the path of a file, rather than a pid or a part of a command line? */
+/** Is this the path of a dump, rather than a pid or a part of a command line? A script's path may be such a part. */
 export function isDumpFile(text: string): boolean {
-  return !/^\d+$/.test(text) && (/\.(?:json|txt)$/.test(text) || existsSync(text))
+  return /\.(?:json|txt)$/.test(text)
 }
 
 /**

@@ -35,8 +35,8 @@ const OPTIONS = {
   json: { type: 'boolean', description: 'Print the record as JSON; a list of records for several processes' },
   ascii: { type: 'boolean', description: 'Draw with ASCII characters only (default where the locale is not UTF-8)' },
 } as const
-const MORE = `A number is a pid, a path that ends in .json or exists is a dump, anything else a text or regular expression in the command
-line of a Node process of yours.
+const MORE = `A number is a pid, a path that ends in .json a dump, anything else a text or regular expression in the command line of a
+Node process of yours.
 
 EXIT CODES
 
@@ -87,7 +87,7 @@ async function choose(what: string, all: boolean): Promise<number[]> {
   const found = await findByPattern(what)
   if (found.length === 0) {
     throw new UsageError(
-      `no Node process of yours has ${JSON.stringify(what)} in its command line (a pid works as well)`,
+      `no Node process of yours has ${JSON.stringify(what)} in its command line (a pid works as well, and the path of a dump ends in .json)`,
     )
   }
   if (found.length > 1 && !all) throw new UsageError(severalFit(what, found))

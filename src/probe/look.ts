@@ -32,6 +32,8 @@ const TURN_MS = 400
 const STACK_MS = 1000
 /** One step of the search for suspended functions: a walk over the heap on a busy machine. */
 const CALL_MS = 15_000
+/** For looking at pending promises; about 10 microseconds each where the machine has nothing else to do. */
+const STACKS_MS = 6000
 const SNAPSHOT_MS = 30_000
 const RESOLVE_MS = 1500
 const RESOURCES_MS = 1500
@@ -43,6 +45,8 @@ const MOST_SINGLE = 400
 const MOST_PLACES = 1000
 /** Of so many functions, the locals of a few have to do. */
 const FEW = 3
+/** Keeps heap ids apart from places in a list. */
+const APART = 2 ** 32
 
 interface Thread {
   threadId: number
@@ -177,7 +181,7 @@ async function heldByAnother(client: InspectorClient, scripts: Scripts): Promise
 async function suspendedOf(client: InspectorClient, heapUsed: number, options: LookOptions): Promise<AsyncFacts> {
   const { isUser, redact, heapLimit } = options
   const post = (method: string, params?: object): Promise<unknown> => client.post(method, params, CALL_MS)
-  const stacks = await driveAsync(asyncStacks(), post, CALL_MS)
+  const stacks = await driveAsync(asyncStacks({ budgetMs: STACKS_MS }), post, CALL_MS)
   const many = countFrames(stacks) > MOST_SINGLE
   if (heapUsed > heapLimit) {
     const facts = factsFromStacks(stacks, { isUser, maxListed: MOST_PLACES })
@@ -222,7 +226,11 @@ function folded(stacks: AsyncStacks, found: AsyncFacts, heap: HeapGraph, isUser:
     const count = places.get(key) === 1 ? counts.get(key) : one.count
     return { ...rest, heldBy: same?.heldBy ?? [], ...(count !== undefined && count > 1 && { count }) }
   })
-  return { ...facts, suspended, nodes: found.nodes, tookMs: found.tookMs }
+  // V8 tells no waiters of a promise that has several, and had only so much time.
+  const unseen = found.suspended
+    .filter((one) => !places.has(keyOf(one.fn, one.script, one.definedAt?.line)))
+    .map((one) => ({ ...one, id: APART + one.id, awaitedBy: one.awaitedBy.map((id) => APART + id) }))
+  return { ...facts, suspended: [...suspended, ...unseen], nodes: found.nodes, tookMs: found.tookMs }
 }
 
 /** How many of each function are suspended. */

@@ -1,7 +1,9 @@
 /** The scripts of a process as V8 knows them: their urls, their source maps, and the text of those that lie in no file. */
 import { existsSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
+import { readRegularFile } from '../dump/source-text.ts'
 import type { InspectorClient } from '../inspect/client.ts'
+import { alignTexts } from './align.ts'
 
 /** Node tells of each script in a message of its own; the answer comes after the last. */
 const LISTEN_MS = 4000
@@ -26,6 +28,9 @@ interface Parsed {
 export class Scripts {
   /** Inline source maps by the path of the script. */
   readonly #maps = new Map<string, string>()
+  /** Text of scripts that came without a map and differ from their file, by path. */
+  readonly #changed = new Map<string, string>()
+  readonly #unmapped = new Set<string>()
   readonly #urls = new WeakMap<InspectorClient, Map<string, string>>()
 
   /**
@@ -39,6 +44,7 @@ export class Scripts {
     const stop = client.on('Debugger.scriptParsed', (params) => {
       const { scriptId, url, sourceMapURL = '' } = params as Parsed
       urls.set(scriptId, url)
+      if (sourceMapURL === '') this.#unmapped.add(pathOf(url))
       if (sourceMapURL.startsWith('data:') && sourceMapURL.length <= LONGEST_MAP) {
         this.#maps.set(pathOf(url), sourceMapURL)
       }
@@ -51,21 +57,26 @@ export class Scripts {
     }
   }
 
-  /** Lines of the scripts that cannot be read from a file, by their urls, which other threads may have as well. */
+  /**
+   * Asks for the text of scripts that have no source map. Answers with the lines of those that cannot be read from a file, by
+   * their urls, which other threads may have as well.
+   */
   async readTexts(client: InspectorClient, urls: ReadonlySet<string>): Promise<Map<string, string[]>> {
     const texts = new Map<string, string[]>()
-    const wanted = [...urls].filter((url) => url !== '' && !url.startsWith('node:') && !hasFile(url))
+    const wanted = [...urls].filter((url) => isOwn(url) && (!hasFile(url) || this.#unmapped.has(pathOf(url))))
     if (wanted.length === 0) return texts
     await this.listen(client, { keep: true })
     try {
       const known = [...(this.#urls.get(client) ?? [])]
       for (const url of wanted.slice(0, MOST_TEXTS)) {
-        const scriptId = known.findLast(([, one]) => one === url)?.[0]
+        const scriptId = known.findLast(([, one]) => pathOf(one) === pathOf(url))?.[0]
         if (scriptId === undefined) continue
         const { scriptSource } = (await client.post('Debugger.getScriptSource', { scriptId })) as {
           scriptSource: string
         }
-        if (scriptSource.length <= LONGEST_TEXT) texts.set(url, scriptSource.split(/\r\n|\n|\r/))
+        if (scriptSource.length > LONGEST_TEXT) continue
+        if (hasFile(url)) this.#changed.set(pathOf(url), scriptSource)
+        else texts.set(url, scriptSource.split(/\r\n|\n|\r/))
       }
       return texts
     } finally {
@@ -79,6 +90,11 @@ export class Scripts {
 
   /** The map of a script as an object or text, by its absolute path. */
   mapOf(path: string): unknown {
+    const changed = this.#changed.get(path)
+    if (changed !== undefined) {
+      const file = readRegularFile(path)
+      return file === null || file === changed ? undefined : alignTexts(changed, file, path)
+    }
     const url = this.#maps.get(path)
     const comma = url?.indexOf(',') ?? -1
     if (url === undefined || comma < 0) return undefined
@@ -94,6 +110,10 @@ export class Scripts {
 export function lineIn(texts: ReadonlyMap<string, readonly string[]>, { url, line }: { url: string; line: number }) {
   const text = texts.get(url)?.[line - 1]?.trim()
   return text === undefined || text === '' || text.length > LONGEST_LINE ? undefined : text
+}
+
+function isOwn(url: string): boolean {
+  return url !== '' && !url.startsWith('node:') && !/[\\/]node_modules[\\/]/.test(url)
 }
 
 function hasFile(url: string): boolean {

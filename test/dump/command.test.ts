@@ -90,7 +90,7 @@ describe('harrow dump', () => {
 
   test.each<[string, () => string[], string]>([
     ['a missing file', () => [join(root, 'gone.json')], 'there is no such file'],
-    ['a folder', () => [root], 'it is a folder'],
+    ['a folder', () => [root], 'the path of a dump ends in .json'],
     ['the text form', () => [txt], 'the .json file lies beside it'],
     [
       'another JSON file',

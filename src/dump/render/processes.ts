@@ -3,16 +3,22 @@ import { oneLine } from '../words.ts'
 import type { Marks } from './marks.ts'
 
 const HEAD = ['pid', 'state', 'wchan', 'cpu(1 s)', 'rss', 'age', 'what']
+/** Of a program, whose share was taken over a shorter time. */
+const PROGRAM_HEAD = HEAD.map((name) => name.replace(/\(.*/, ''))
 
 /** A worker with more descendants than this is told by its first ones. */
 const MAX_ROWS = 500
 
-/** The processes as a tree by parent, in columns; empty when there are none. */
-export function processLines(all: readonly DumpProcess[], marks: Marks): string[] {
+/**
+ * The processes as a tree by parent, in columns; empty when there are none.
+ *
+ * @param program of a program, not of a test
+ */
+export function processLines(all: readonly DumpProcess[], marks: Marks, program = false): string[] {
   if (all.length === 0) return []
   const processes = all.slice(0, MAX_ROWS)
   const known = new Set(processes.map((one) => one.pid))
-  const rows: string[][] = [HEAD]
+  const rows: string[][] = [program ? PROGRAM_HEAD : HEAD]
   const shown = new Set<number>()
 
   const add = (one: DumpProcess, head: string, inner: string): void => {

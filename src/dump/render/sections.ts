@@ -35,7 +35,7 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
     if (program && actor.resources.length === 0 && actor !== actors[0]) continue
     sections.push([resourceTitle(actor), resourceLines(actor)])
   }
-  const processes = processLines(record.processes, marks)
+  const processes = processLines(record.processes, marks, program)
   sections.push(['processes', processes.length > 0 ? processes : ['(no process table was taken)']])
   for (const actor of actors) {
     if (actor.tasks.length > 0) sections.push([`tasks: ${actor.path}`, taskLines(actor)])
