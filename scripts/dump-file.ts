@@ -4,7 +4,9 @@ import { type DumpRecord, parseDumpRecord } from '../src/dump/schema.ts'
 import { UsageError } from '../src/errors.ts'
 
 /** A dump of a large worker has a few megabytes. */
-const MAX_BYTES = 256 * 1024 * 1024
+const MAX_BYTES = 32 * 1024 * 1024
+/** `{}` takes 110 bytes of memory for two of text. */
+const MAX_CONTAINERS = 500_000
 /** Records in a file that `--json` made of several processes. */
 const MAX_RECORDS = 1000
 
@@ -31,7 +33,10 @@ function readJson(path: string): unknown {
     const stat = statSync(path)
     if (stat.isDirectory()) throw new UsageError(`cannot read ${path}: it is a folder; give the .json file of a dump`)
     if (stat.size > MAX_BYTES) throw new UsageError(`cannot read ${path}: larger than ${MAX_BYTES / 1024 / 1024} MB`)
-    text = readFileSync(path, 'utf8')
+    const bytes = readFileSync(path)
+    if (containers(bytes) > MAX_CONTAINERS)
+      throw new UsageError(`cannot read ${path}: more than ${MAX_CONTAINERS} lists and objects, which no dump has`)
+    text = bytes.toString('utf8')
   } catch (error) {
     if (error instanceof UsageError) throw error
     const { code, message } = error as NodeJS.ErrnoException
@@ -43,4 +48,11 @@ function readJson(path: string): unknown {
     const hint = path.endsWith('.txt') ? '; this is the text form, the .json file lies beside it' : ''
     throw new UsageError(`cannot read ${path}: it is not JSON (${(error as Error).message})${hint}`)
   }
+}
+
+/** Brackets that open, in texts as well: no more lists and objects than this can be in it. */
+function containers(bytes: Uint8Array): number {
+  let count = 0
+  for (const byte of bytes) if (byte === 0x5b || byte === 0x7b) count++
+  return count
 }

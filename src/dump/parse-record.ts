@@ -5,8 +5,10 @@ import type { DumpRecord } from './schema.ts'
 type Check = (value: unknown, path: string) => void
 type Fields = Record<string, Check>
 
-/** Deeper than any list in a real dump; keeps a hostile file from taking the reader down. */
-const MAX_ITEMS = 200_000
+/** Longer than any list in a real dump; keeps a hostile file from taking the reader down. */
+const MAX_ITEMS = 20_000
+/** More threads than this in one dump would make a text of many megabytes. */
+const MAX_THREADS = 1000
 
 function wrong(path: string, expected: string, value: unknown): UsageError {
   return new UsageError(`not a harrow dump: ${path} should be ${expected}, but is ${describe(value)}`)
@@ -15,7 +17,7 @@ function wrong(path: string, expected: string, value: unknown): UsageError {
 function describe(value: unknown): string {
   if (value === undefined) return 'missing'
   if (value === null) return 'null'
-  if (Array.isArray(value)) return 'a list'
+  if (Array.isArray(value)) return `a list${value.length > MAX_THREADS ? ` of ${value.length}` : ''}`
   if (typeof value === 'object') return 'an object'
   if (typeof value !== 'string') return `the ${typeof value} ${String(value)}`
   return `the string ${JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)}`
@@ -44,13 +46,12 @@ const orNull =
     if (value !== null) check(value, path)
   }
 const listOf =
-  (check: Check): Check =>
+  (check: Check, most = MAX_ITEMS): Check =>
   (value, path) => {
     if (!Array.isArray(value)) throw wrong(path, 'a list', value)
-    if (value.length > MAX_ITEMS) throw wrong(path, `a list of at most ${MAX_ITEMS} items`, value)
-    value.forEach((item, i) => {
-      check(item, `${path}[${i}]`)
-    })
+    if (value.length > most) throw wrong(path, `a list of at most ${most} items`, value)
+    // Not `forEach`, which would skip the holes of a list that comes from elsewhere than JSON.
+    for (let i = 0; i < value.length; i++) check(value[i], `${path}[${i}]`)
   }
 const mapOf =
   (check: Check): Check =>
@@ -238,7 +239,7 @@ const dump = object(
   {
     header,
     verdict,
-    actors: listOf(actor),
+    actors: listOf(actor, MAX_THREADS),
     processes: listOf(processFact),
     reproduce: listOf(text),
     capture: object({}, { tookMs: number, missing: listOf(text), redacted: whole, budgets: listOf(text) }),
@@ -249,7 +250,7 @@ const dump = object(
       { note: text, streams: listOf(text) },
     ),
     waitedFor,
-    others: listOf(other),
+    others: listOf(other, MAX_THREADS),
     fakeTimers: object({ on: flag, pending: whole, installed: listOf(frame) }),
   },
 )

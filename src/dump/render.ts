@@ -2,6 +2,7 @@ import { headerLines } from './render/header.ts'
 import { ASCII, UNICODE } from './render/marks.ts'
 import { sectionsOf } from './render/sections.ts'
 import type { DumpRecord } from './schema.ts'
+import { oneLine } from './words.ts'
 
 export { type HangBlockColors, type HangBlockInput, hangBlockOf, renderHangBlock } from './hang-block.ts'
 
@@ -21,7 +22,7 @@ export interface RenderOptions {
 export function renderDump(record: DumpRecord, options: RenderOptions = {}): string {
   const marks = options.ascii === true ? ASCII : UNICODE
   const blocks = [headerLines(record, marks)]
-  for (const [title, lines] of sectionsOf(record, marks)) blocks.push([`== ${title} ==`, ...lines])
+  for (const [title, lines] of sectionsOf(record, marks)) blocks.push([`== ${oneLine(title, 300)} ==`, ...lines])
   const text = `${blocks.map((lines) => lines.join('\n')).join('\n\n')}\n`
   return marks.ascii ? toAscii(text) : text
 }

@@ -46,11 +46,6 @@ const GROUP = 'harrow-stacks'
 const MAX_FRAMES = 64
 const MAX_IDS = 5000
 
-interface Remote {
-  objectId?: string
-  value?: unknown
-}
-
 /**
  * Where every suspended async function stands and who waits for it, without a heap snapshot: exact positions in some
  * hundred milliseconds also on a heap of hundreds of megabytes.
@@ -79,15 +74,15 @@ export function* asyncStacks(options: AsyncStacksOptions = {}): Generator<Inspec
       params: { expression: 'Object.getPrototypeOf((async () => {})())', objectGroup: GROUP, silent: true, ...context },
     },
   )
-  const all = (yield {
+  const all = yield {
     method: 'Runtime.queryObjects',
     params: { prototypeObjectId: prototype, objectGroup: GROUP },
-  }) as { objects?: Remote } | undefined
+  }
   const found = remote(
     yield {
       method: 'Runtime.callFunctionOn',
       params: {
-        objectId: all?.objects?.objectId,
+        objectId: fields(fields(all).objects).objectId,
         functionDeclaration: PROBE,
         arguments: [maxPromises, maxStacks, budgetMs, MAX_FRAMES].map((value) => ({ value })),
         objectGroup: GROUP,
@@ -117,48 +112,56 @@ function* addIds(found: string, stacks: AsyncStack[], notes: string[]): Generato
     method: 'Runtime.callFunctionOn',
     params: { objectId: found, functionDeclaration: 'function () { return this.kept }', objectGroup: GROUP },
   }) as unknown
-  const elements = (yield {
+  const elements = yield {
     method: 'Runtime.getProperties',
     params: { objectId: remote(list), ownProperties: true },
-  }) as { result?: { name: string; value?: Remote }[] } | undefined
+  }
   let asked = 0
-  for (const { name, value } of elements?.result ?? []) {
-    const stack = /^\d+$/.test(name) ? stacks[Number(name)] : undefined
-    if (stack === undefined || value?.objectId === undefined) continue
+  for (const element of items(fields(elements).result)) {
+    const { name, value } = fields(element)
+    const stack = typeof name === 'string' && /^\d+$/.test(name) ? stacks[Number(name)] : undefined
+    const { objectId } = fields(value)
+    if (stack === undefined || objectId === undefined) continue
     if (++asked > MAX_IDS) {
       notes.push(`only the first ${MAX_IDS} pending promises were looked for in the snapshot`)
       return
     }
-    const answer = (yield { method: 'HeapProfiler.getHeapObjectId', params: { objectId: value.objectId } }) as
-      | { heapSnapshotObjectId?: unknown }
-      | undefined
-    stack.promise = Number(answer?.heapSnapshotObjectId) || 0
+    const answer = (yield { method: 'HeapProfiler.getHeapObjectId', params: { objectId } }) as unknown
+    const { heapSnapshotObjectId: id } = fields(answer)
+    stack.promise = typeof id === 'string' ? Number(id) || 0 : 0
   }
 }
 
 function* property(object: string, name: string): Generator<InspectorCall, unknown, unknown> {
-  const answer = (yield {
+  const answer = yield {
     method: 'Runtime.callFunctionOn',
     params: { objectId: object, functionDeclaration: `function () { return this.${name} }`, returnByValue: true },
-  }) as { result?: Remote } | undefined
-  return answer?.result?.value
+  }
+  return fields(fields(answer).result).value
 }
 
 function remote(answer: unknown): string {
-  const { result, exceptionDetails } = (answer ?? {}) as {
-    result?: Remote & { description?: string }
-    exceptionDetails?: { exception?: { description?: string }; text?: string }
-  }
+  const { result, exceptionDetails } = fields(answer)
   if (exceptionDetails !== undefined) {
-    const why = exceptionDetails.exception?.description ?? exceptionDetails.text ?? 'no reason given'
-    throw new ProbeError(`the pending promises could not be looked at: ${why.split('\n', 1)[0]}`)
+    const { exception, text } = fields(exceptionDetails)
+    const why = fields(exception).description ?? text
+    throw new ProbeError(
+      `the pending promises could not be looked at: ${typeof why === 'string' ? why.split('\n', 1)[0] : 'no reason given'}`,
+    )
   }
-  if (result?.objectId === undefined) throw new ProbeError('the pending promises could not be looked at: no answer')
-  return result.objectId
+  const { objectId } = fields(result)
+  if (typeof objectId !== 'string') throw new ProbeError('the pending promises could not be looked at: no answer')
+  return objectId
 }
 
-/** A row of the probe: name, url, line, column, line and column of the definition; with five fields a combinator. */
-type Row = (string | number | null)[]
+/** The answers come from the patient: none of it is taken for granted. */
+function fields(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+function items(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : []
+}
 
 function readRows(text: unknown): AsyncStacks {
   let parsed: unknown
@@ -167,30 +170,30 @@ function readRows(text: unknown): AsyncStacks {
   } catch (cause) {
     throw new ProbeError('the pending promises could not be looked at: no readable answer', { cause })
   }
-  const {
-    stacks = [],
-    notes = [],
-    promises = 0,
-  } = parsed as { stacks?: Row[][]; notes?: unknown[]; promises?: unknown }
+  const { stacks, notes, promises } = fields(parsed)
   return {
-    stacks: stacks.map((rows) => ({ promise: 0, frames: rows.map(readFrame) })),
-    promises: Number(promises) || 0,
-    notes: notes.map(String),
+    stacks: items(stacks).map((rows) => ({ promise: 0, frames: items(rows).map((row) => readFrame(items(row))) })),
+    promises: typeof promises === 'number' ? promises : 0,
+    notes: items(notes).filter((note) => typeof note === 'string'),
   }
 }
 
-function readFrame([fn, url, line, column, fromLine, fromColumn]: Row): AsyncStackFrame {
+/** From a row of the probe: name, url, line, column, line and column of the definition; without url a combinator. */
+function readFrame([fn, url, line, column, fromLine, fromColumn]: unknown[]): AsyncStackFrame {
   if (url === null || url === undefined) {
     const index = typeof line === 'number' ? { index: line } : {}
-    return { fn: String(fn ?? ''), at: null, definedAt: null, ...index }
+    return { fn: textOf(fn), at: null, definedAt: null, ...index }
   }
   const known = typeof fromLine === 'number' && typeof fromColumn === 'number' && fromLine > 0
   return {
-    fn: String(fn ?? ''),
-    at: { url: String(url), line: Number(line) || 1, column: Number(column) || 1 },
+    fn: textOf(fn),
+    at: { url: textOf(url), line: numberOf(line), column: numberOf(column) },
     definedAt: known ? { line: fromLine, column: Math.max(1, fromColumn) } : null,
   }
 }
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+const numberOf = (value: unknown): number => (typeof value === 'number' && value > 0 ? value : 1)
 
 /**
  * Runs in the thread that is looked at, with the array of promises as `this`. It uses only what the `vm` context brings

@@ -112,7 +112,7 @@ describe('harrow dump', () => {
     const big = join(root, 'big.json')
     writeFileSync(
       big,
-      JSON.stringify({ ...record, reproduce: Array.from({ length: 50_000 }, (_, i) => `command ${i}`) }),
+      JSON.stringify({ ...record, reproduce: Array.from({ length: 10_000 }, (_, i) => `command ${i}`.padEnd(100)) }),
     )
     const child = spawn(
       'sh',

@@ -37,6 +37,15 @@ describe('reading a record', () => {
     ['processes[0].state should be a text', (r) => Object.assign(r.processes[0]!, { state: 1 })],
     ['capture should be an object, but is a list', (r) => Object.assign(r, { capture: [] })],
     ['verdict.culprit should be an object', (r) => Object.assign(r.verdict, { culprit: 'a.ts:3' })],
+    [
+      'actors should be a list of at most 1000 items, but is a list of 1001',
+      (r) => Object.assign(r, { actors: Array.from({ length: 1001 }, () => r.actors[0]) }),
+    ],
+    [
+      'reproduce should be a list of at most 20000 items',
+      (r) => Object.assign(r, { reproduce: Array(20_001).fill('x') }),
+    ],
+    ['reproduce[1] should be a text, but is missing', (r) => Object.assign(r, { reproduce: Array(2).fill('x', 0, 1) })],
   ])('says: %s', (message, damage) => {
     const record = good()
     damage(record)

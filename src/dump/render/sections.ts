@@ -159,23 +159,21 @@ function resourceLines(actor: DumpActor): string[] {
 }
 
 function taskLines(actor: DumpActor): string[] {
+  const byId = new Map(actor.tasks.map((task) => [task.id, task]))
   return actor.tasks.map((task) => {
     const { wait, created } = task
     const on = wait?.on === undefined ? '' : ` (${wait.on}${wait.by === undefined ? '' : `, by ${wait.by}`})`
     const does = wait === undefined ? task.state : `waits ${seconds(wait.sinceMs)} for ${wait.reason}${on}`
     const at = created === undefined ? '' : `   ${created.path}:${created.line}`
-    const indent = '  '.repeat(depthOf(task, actor.tasks))
+    const indent = '  '.repeat(depthOf(task, byId))
     return oneLine(`${indent}${task.kind ?? 'task'} ${task.id} "${task.name ?? ''}"   ${does}${at}`, 200)
   })
 }
 
 /** Steps to the top; bounded, since a record from a file may hold a cycle. */
-function depthOf(task: DumpTask, all: readonly DumpTask[]): number {
+function depthOf(task: DumpTask, byId: ReadonlyMap<string, DumpTask>): number {
   let depth = 0
-  for (let at: DumpTask | undefined = task; at?.parent != null && depth < MOST_DEPTH; depth++) {
-    const { parent }: DumpTask = at
-    at = all.find(({ id }) => id === parent)
-  }
+  for (let at: DumpTask | undefined = task; at?.parent != null && depth < MOST_DEPTH; depth++) at = byId.get(at.parent)
   return depth
 }
 

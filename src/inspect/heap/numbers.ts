@@ -45,6 +45,10 @@ export function scanNumbers(bytes: Uint8Array, from: number, scan: NumberScan, b
       inNumber = true
       continue
     }
+    if (inNumber && byte === MINUS) {
+      stop = 'garbage'
+      break
+    }
     if (inNumber) {
       block[filled++] = sign === 1 ? number : -number
       number = 0

@@ -31,6 +31,12 @@ export interface ParseLimits {
 const DEFAULT_MAX_NODES = 6_000_000
 const MAX_EDGES_PER_NODE = 12
 const MAX_HEADER_BYTES = 1 << 20
+const MAX_STRING_BYTES = 1 << 28
+/** Rows to make room for before any has come: what a header promises may not be there. */
+const FIRST_NODES = 1 << 18
+const FIRST_EDGES = 1 << 20
+const BEGIN = Buffer.from('{"snapshot":')
+const MARKER = Buffer.from('"nodes":[')
 const OPEN = 91
 const CLOSE = 93
 const CLOSE_BRACE = 125
@@ -54,13 +60,15 @@ interface Shape {
 export class SnapshotParser {
   readonly #maxNodes: number
   #section: Section = 'header'
-  #header = ''
+  #header = Buffer.alloc(1 << 12)
+  #headerLength = 0
   #key = ''
   #depth = 0
   #width = 1
   readonly #scan: NumberScan = newScan()
   #shape: Shape | null = null
   #nodes = 0
+  #nodesPromised = 0
   #edges = 0
   #edgesExpected = 0
   #locations = 0
@@ -135,25 +143,30 @@ export class SnapshotParser {
   }
 
   #takeHeader(bytes: Uint8Array): number {
-    const before = this.#header.length
-    this.#header += Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, MAX_HEADER_BYTES)).toString(
-      'latin1',
-    )
-    const marker = this.#header.indexOf('"nodes":[')
+    const before = this.#headerLength
+    const taken = bytes.subarray(0, MAX_HEADER_BYTES - before)
+    const length = before + taken.length
+    if (length > this.#header.length) this.#header = Buffer.concat([this.#header.subarray(0, before)], length * 2)
+    this.#header.set(taken, before)
+    this.#headerLength = length
+    const header = this.#header.subarray(0, length)
+    // Only what is new is searched: the pieces may be small.
+    const marker = header.indexOf(MARKER, Math.max(0, before - MARKER.length))
+    const begun = Math.min(length, BEGIN.length)
     if (marker < 0) {
-      if (this.#header.length >= MAX_HEADER_BYTES || !'{"snapshot":'.startsWith(this.#header.slice(0, 12))) {
+      if (length === MAX_HEADER_BYTES || header.compare(BEGIN, 0, begun, 0, begun) !== 0) {
         throw new ProbeError('this is not a heap snapshot: its header does not lead to a table of nodes')
       }
       return bytes.length
     }
-    const shape = readShape(this.#header.slice(0, marker))
+    const shape = readShape(header.toString('latin1', 0, marker))
     this.#shape = shape.shape
-    const nodes = this.#checkNodes(shape.nodeCount)
-    this.#reserveNodes(Math.max(nodes, 1 << 10))
-    this.#reserveEdges(Math.min(Math.max(shape.edgeCount, 1 << 12), this.#maxNodes * MAX_EDGES_PER_NODE))
+    this.#nodesPromised = this.#checkNodes(shape.nodeCount)
+    this.#reserveNodes(Math.min(Math.max(shape.nodeCount, 1 << 10), FIRST_NODES))
+    this.#reserveEdges(Math.min(Math.max(shape.edgeCount, 1 << 12), FIRST_EDGES))
     this.#start('nodes', shape.shape.nodeFields.width)
-    this.#header = ''
-    return marker + '"nodes":['.length - before
+    this.#header = Buffer.alloc(0)
+    return marker + MARKER.length - before
   }
 
   #takeKey(bytes: Uint8Array, from: number): number {
@@ -184,6 +197,7 @@ export class SnapshotParser {
     this.#key = section
     this.#width = width
     this.#scan.filled = 0
+    this.#scan.sign = 1
   }
 
   #takeNumbers(bytes: Uint8Array, from: number): number {
@@ -221,8 +235,11 @@ export class SnapshotParser {
     const { width, type, name, id, edgeCount } = this.#shape!.nodeFields
     const block = this.#scan.block
     let node = this.#nodes
-    this.#checkNodes(node + filled / width)
-    if (node + filled / width > this.#nodeId.length) this.#reserveNodes((node + filled / width) * 2)
+    const end = this.#checkNodes(node + filled / width)
+    if (end > this.#nodeId.length) {
+      const promised = this.#nodesPromised
+      this.#reserveNodes(promised > end ? Math.min(end * 2, promised) : end * 2)
+    }
     const types = this.#nodeType
     const names = this.#nodeName
     const ids = this.#nodeId
@@ -266,6 +283,9 @@ export class SnapshotParser {
 
   #takeLocations(filled: number): void {
     const nodeWidth = this.#shape!.nodeFields.width
+    if (this.#locations + filled > this.#nodes * 4) {
+      throw new ProbeError('the heap snapshot is damaged: more locations than nodes')
+    }
     if (this.#locations + filled > this.#locationRows.length) {
       this.#locationRows = grown(this.#locationRows, Uint32Array, (this.#locations + filled) * 2)
     }
@@ -277,6 +297,8 @@ export class SnapshotParser {
 
   #takeStrings(bytes: Uint8Array, from: number): number {
     const next = this.#strings.take(bytes, from)
+    if (this.#strings.bytes > MAX_STRING_BYTES)
+      throw tooLarge('bytes of strings', this.#strings.bytes, MAX_STRING_BYTES)
     if (next === -2) throw new ProbeError('the heap snapshot is damaged in its strings table')
     if (next < 0) return bytes.length
     this.#section = 'done'

@@ -17,6 +17,11 @@ export class StringTable {
   #escaped = false
   readonly #decoded = new Map<number, string>()
 
+  /** Bytes of all strings so far. */
+  get bytes(): number {
+    return this.#used
+  }
+
   get size(): number {
     return this.#marks >>> 1
   }
