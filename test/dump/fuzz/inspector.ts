@@ -7,7 +7,7 @@ import { anyValue, damageValue } from './values.ts'
 const object = (objectId: string): unknown => ({ result: { type: 'object', objectId } })
 
 /** Answers of the right form, one for each call that a look at suspended functions makes. */
-function fitting(method: string, random: Random): unknown {
+function fitting(method: string, byValue: boolean, random: Random): unknown {
   switch (method) {
     case 'Runtime.evaluate':
     case 'HeapProfiler.getObjectByHeapObjectId':
@@ -17,7 +17,7 @@ function fitting(method: string, random: Random): unknown {
     case 'HeapProfiler.getHeapObjectId':
       return { heapSnapshotObjectId: String(1 + 2 * random.below(200_000)) }
     case 'Runtime.callFunctionOn':
-      return random.chance(0.5) ? object('2') : { result: { type: 'string', value: stacks(random) } }
+      return byValue ? { result: { type: 'string', value: stacks(random) } } : object('2')
     case 'Runtime.getProperties':
       return properties(random)
     default:
@@ -55,11 +55,11 @@ function properties(random: Random): unknown {
 }
 
 /** What a driver posts to; throws now and then, as a connection does. */
-export function fakePost(random: Random): (method: string) => unknown {
+export function fakePost(random: Random): (method: string, params?: object) => unknown {
   const honesty = random.pick([0, 0.5, 0.9, 1])
-  return (method) => {
+  return (method, params) => {
     if (random.chance(0.05)) throw new ProbeError(hostileText(random))
-    const answer = fitting(method, random)
+    const answer = fitting(method, (params as { returnByValue?: boolean } | undefined)?.returnByValue === true, random)
     if (random.chance(honesty)) return answer
     return random.chance(0.5) ? damageValue(answer, random) : anyValue(random)
   }
