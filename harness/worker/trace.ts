@@ -18,7 +18,7 @@ const LOOK_MS = 150
 const SNAPSHOT_MS = 1000
 
 /** On a busy machine the time may be over before what runs has come to where it hangs. */
-const FEWEST_LOOKS = 3
+const FEWEST_LOOKS = 6
 
 export interface Trace {
   /** A test, hook or collection begins. */
