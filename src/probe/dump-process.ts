@@ -20,6 +20,7 @@ export interface DumpProcessOptions extends ThreadsOptions {
 }
 
 const ATTACH_MS = 3000
+const LATE = /did not start within/
 /** How long another process may hold the port of the inspector. */
 const PORT_MS = 2000
 const PORT_POLL_MS = 100
@@ -64,6 +65,9 @@ async function lookInside(
     })
   } catch (error) {
     facts.closed = whyClosed(error, holder, options)
+    if (LATE.test(messageOf(error))) {
+      facts.notes.push('it was sent SIGUSR1: an inspector that it opens for that later stays open, on 127.0.0.1 only')
+    }
     return
   }
   facts.wasOpen = client.wasOpen
@@ -112,9 +116,7 @@ function whyClosed(error: unknown, holder: string | undefined, { noSignal }: Dum
   if (noSignal) return 'it has no inspector open, and it was not to be signalled (--no-signal)'
   if (holder !== undefined) return `${holder}, where its inspector would open: close that one first`
   const why = messageOf(error)
-  return /did not start within/.test(why)
-    ? `${why}: it may have a SIGUSR1 listener of its own, or be in native code`
-    : why
+  return LATE.test(why) ? `${why}: it may have a SIGUSR1 listener of its own, or be in native code` : why
 }
 
 function messageOf(error: unknown): string {

@@ -106,7 +106,7 @@ export function obstacle(row: ProcessRow, { state, kernel }: OutsideLook): strin
   }
   const main = kernel[0] ?? ''
   if (waitsForDebugger(pid) && /^main thread is blocked in futex/.test(main)) {
-    return 'it was started with --inspect-brk or --inspect-wait, and a debugger that comes and goes would let it run'
+    return 'it was started with --inspect-brk or --inspect-wait, and a client that comes and goes would spoil its wait for a debugger'
   }
   if (main === '' || /^main thread is (?:idle in its event loop|on the CPU|blocked in futex)/.test(main))
     return undefined

@@ -7,7 +7,7 @@ import { parseDumpRecord } from '../../src/dump/schema.ts'
 import { attachProcess } from '../../src/inspect/attach-process.ts'
 import { findInspectorUrl } from '../../src/inspect/inspector-url.ts'
 import { descendantPids } from '../../src/process/tree.ts'
-import { dumpOf, endAll, isSignalPending, start, startNode } from './target.ts'
+import { dumpOf, endAll, FREE_PORT, isSignalPending, start, startNode } from './target.ts'
 
 const LINUX = process.platform === 'linux'
 const LIMIT = 60_000
@@ -154,6 +154,23 @@ describe('a process that was not prepared', () => {
 })
 
 describe('a process with an inspector', () => {
+  test.runIf(LINUX)(
+    'that does not open because of a SIGUSR1 listener of its own: is told from outside',
+    async () => {
+      const deaf = await startNode([
+        FREE_PORT,
+        '-e',
+        'process.on("SIGUSR1", () => {}); setInterval(() => {}, 1000); console.log(1)',
+      ])
+      const record = await dumpOf(deaf.pid)
+      expect(record.header.program?.notAttached).toContain('it may have a SIGUSR1 listener of its own')
+      expect(record.capture.missing?.join()).toContain('it was sent SIGUSR1')
+      expect(record.verdict.diagnosis).toContain('idle in its event loop')
+      expect(deaf.child.exitCode).toBeNull()
+    },
+    LIMIT,
+  )
+
   test(
     'that was open before, stays open',
     async () => {
