@@ -1,5 +1,5 @@
 /** Keeps secrets out of dumps. Everything here is a guess by name and shape: it hides too much rather than too little. */
-import type { Frame, HangFacts, LockWaits, OtherThread, WaitedFor } from './facts.ts'
+import type { AwaitFrame, Frame, HangFacts, LockWaits, OtherThread, WaitedFor } from './facts.ts'
 
 export const REDACTED = '[redacted]'
 
@@ -9,7 +9,9 @@ export const REDACTED = '[redacted]'
  */
 export type RedactNames = readonly (string | RegExp)[]
 
-const NAMES = 'passw(?:or)?d|passphrase|secret|token|api[-_]?key|authorization|cookie|credential|private[-_]?key'
+const NAMES =
+  'passw(?:or)?d|passphrase|secret|token|api[-_]?key|authorization|cookie|credential|private[-_]?key|access[-_]?key|' +
+  'signing[-_]?key|encryption[-_]?key|session[-_]?id|jwt|bearer|connection[-_]?string|amz[-_]signature'
 const SECRET_NAME = new RegExp(NAMES, 'i')
 /** Longer texts are cut before they are searched. */
 const TEXT_LIMIT = 64 * 1024
@@ -64,8 +66,18 @@ const HEADER =
   /\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}(?:key|token|secret))(\s{0,3}:\s{0,3})(?!\[redacted\])([^\s'"`,}][^'"`\n,}]{0,4000})/gi
 const SCHEME = /\b(Bearer|Basic)(\s{1,3})([\w.~+/=-]{6,4000})/g
 const USER_INFO = /\b([a-z][a-z\d+.-]{0,20}:\/\/[^\s/:@'"`]{0,200}:)([^\s/@'"`]{1,1000})(?=@)/gi
-const WELL_KNOWN =
-  /\b(?:gh[pousr]_\w{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}|xox[abprs]-[\w-]{10,255}|npm_\w{30,255}|sk-[\w-]{20,255}|AKIA[A-Z\d]{16}|eyJ[\w-]{10,2000}\.[\w-]{4,4000}\.[\w-]{4,4000})/g
+/** Tokens that can be told by their beginning: the issuers choose it so that they can be found. */
+const SHAPES = [
+  'gh[pousr]_\\w{20,255}|github_pat_\\w{20,255}|glpat-[\\w-]{16,255}', // GitHub, GitLab
+  'xox[a-z]-[\\w-]{10,255}|xapp-[\\w-]{10,255}|hooks\\.slack\\.com/services/[\\w/]{10,255}', // Slack
+  'npm_\\w{30,255}|pypi-\\w{30,255}', // package registries
+  '[srp]k_(?:live|test)_\\w{10,255}|whsec_\\w{16,255}', // Stripe
+  'sk-[\\w-]{20,255}|hf_\\w{30,255}', // OpenAI and others, Hugging Face
+  '(?:AKIA|ASIA)[A-Z\\d]{16}|AIza[\\w-]{30,255}|ya29\\.[\\w-]{20,255}', // AWS, Google
+  'SG\\.[\\w-]{16,255}\\.[\\w-]{16,255}|dop_v1_\\w{30,255}|shpat_\\w{20,255}', // SendGrid, DigitalOcean, Shopify
+  'eyJ[\\w-]{10,2000}\\.[\\w-]{4,4000}\\.[\\w-]{4,4000}', // JSON web tokens
+]
+const WELL_KNOWN = new RegExp(`\\b(?:${SHAPES.join('|')})`, 'g')
 const PEM = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g
 
 function replaceSecrets(text: string, extra: RedactNames, hit: () => void): string {
@@ -122,11 +134,25 @@ export class Redactor {
     }
   }
 
+  /** A copy of plain data in which every text is searched. */
+  #data<T>(value: T): T {
+    if (typeof value === 'string') return this.text(value) as T
+    if (Array.isArray(value)) return value.map((one) => this.#data(one)) as T
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, this.#data(one)])) as T
+  }
+
+  /** Keys of a `Map` stand in the path of what holds an await. */
+  #await(frame: AwaitFrame): AwaitFrame {
+    return { ...this.frame(frame), heldBy: this.#data(frame.heldBy) }
+  }
+
   #waitedFor(waited: WaitedFor): WaitedFor {
     const noted = <T extends { frames: Frame[] }>(list: T[]): T[] =>
       list.map((one) => ({ ...one, frames: one.frames.map((frame) => this.frame(frame)) }))
     return {
       ...waited,
+      objects: this.#data(waited.objects),
       children: waited.children.map((child) => ({
         ...child,
         command: this.text(child.command),
@@ -147,11 +173,12 @@ export class Redactor {
       sync: sync && { ...sync, frames: frames(sync.frames), second: frames(sync.second) },
       crumb: crumb && { ...crumb, detail: this.text(crumb.detail), frames: frames(crumb.frames) },
       kernel: facts.kernel.map((sentence) => this.text(sentence)),
-      awaits: facts.awaits?.map((frame) => this.frame(frame)) ?? null,
+      awaits: facts.awaits?.map((frame) => this.#await(frame)) ?? null,
       lost: lost && {
         ...lost,
         created: frames(lost.created),
         awaited: frames(lost.awaited),
+        ...(lost.note !== undefined && { note: this.text(lost.note) }),
         ...(lost.streams && {
           streams: lost.streams.map((one) => ({
             ...one,
@@ -160,6 +187,9 @@ export class Redactor {
           })),
         }),
       },
+      ...(facts.actors && { actors: this.#data(facts.actors) }),
+      ...(typeof facts.stackError === 'string' && { stackError: this.text(facts.stackError) }),
+      ...(facts.budgets && { budgets: facts.budgets.map((phrase) => this.text(phrase)) }),
       ...(facts.locks && { locks: this.#locks(facts.locks) }),
       fakeTimers: fakeTimers && { ...fakeTimers, installed: frames(fakeTimers.installed) },
       ...(facts.handles && {
@@ -179,7 +209,7 @@ export class Redactor {
       ...other,
       label: this.text(other.label),
       sync: sync && { ...sync, frames: frames(sync.frames), second: frames(sync.second) },
-      awaits: awaits?.map((frame) => this.frame(frame)) ?? null,
+      awaits: awaits?.map((frame) => this.#await(frame)) ?? null,
       kernel: other.kernel.map((sentence) => this.text(sentence)),
       notes: other.notes.map((note) => this.text(note)),
     }
@@ -190,6 +220,8 @@ export class Redactor {
     return {
       waits: waits.map((wait) => ({
         ...wait,
+        lock: this.text(wait.lock),
+        method: this.text(wait.method),
         inner: frames(wait.inner),
         call: this.frame(wait.call),
         outer: frames(wait.outer),
