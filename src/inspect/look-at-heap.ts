@@ -2,10 +2,9 @@
 import v8 from 'node:v8'
 import { ProbeError } from '../errors.ts'
 import { asyncStacks } from './async-stacks.ts'
-import type { InspectorClient } from './client.ts'
-import { driveAsync, driveSync, type InspectorCall, withSession } from './drive.ts'
+import { driveSync, type InspectorCall, withSession } from './drive.ts'
 import type { AsyncFacts } from './facts.ts'
-import { takeSnapshotHere, takeSnapshotOver } from './heap/take.ts'
+import { takeSnapshotHere } from './heap/take.ts'
 import { HEAP_LIMITS, type HeapLimits } from './heap-limits.ts'
 import { factsFromStacks } from './stack-facts.ts'
 import { type InspectOptions, inspectSuspended, type OwnerRule } from './suspended.ts'
@@ -24,7 +23,6 @@ const now = performance.now.bind(performance)
 const cpu = process.threadCpuUsage?.bind(process) ?? process.cpuUsage.bind(process)
 const { getHeapSpaceStatistics } = v8
 
-/** Takes the look that `dumpSuspendedHere` and `dumpSuspendedOver` have in common, but for how a snapshot is had. */
 type Plan = 'snapshot' | 'stacks first' | 'stacks' | 'nothing'
 
 /** Spaces whose objects are walked one by one; the others hold few and large ones, or code. */
@@ -119,62 +117,4 @@ export function dumpSuspendedHere(
     return found
   })
   return { ...facts, tookMs: now() - began }
-}
-
-export interface LookOverOptions extends LookOptions {
-  /** Time for all of it, milliseconds. Default 20,000. */
-  deadlineMs?: number
-}
-
-/**
- * The same look at the thread at the other end of an inspector connection. The thread stands still while V8 walks its heap.
- *
- * @throws {ProbeError} when the heap is too large for any look, cannot be read, or the deadline has passed
- */
-export async function dumpSuspendedOver(
-  client: Pick<InspectorClient, 'post' | 'on'>,
-  options: LookOverOptions = {},
-): Promise<AsyncFacts> {
-  const began = now()
-  const limits = { ...HEAP_LIMITS, ...options.limits }
-  const deadlineMs = options.deadlineMs ?? 20_000
-  const left = (): number => Math.max(1, deadlineMs - (now() - began))
-  const drive = <T>(inspection: Generator<InspectorCall, T, unknown>): Promise<T> =>
-    driveAsync(inspection, (method, params) => client.post(method, params, left()), left())
-  const bytes = await heapOver(client, left())
-  const plan = planFor(bytes, limits)
-  if (plan === 'nothing') throw tooLarge(bytes, limits)
-  const look = async (): Promise<AsyncFacts> => {
-    if (plan === 'stacks') return drive(stacksOnly(options, size(bytes)))
-    let fallback: AsyncFacts | undefined
-    if (plan === 'stacks first') {
-      const started = now()
-      const stacks = await drive(asyncStacks())
-      const walkMs = now() - started
-      fallback = foldStacks(stacks, options, tooSlow(walkMs, limits))
-      if (walkMs * SNAPSHOT_FACTOR > Math.min(limits.snapshotMs, left())) return fallback
-    }
-    try {
-      const heap = await takeSnapshotOver(client, left())
-      return await drive(inspectSuspended(heap, options))
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
-      if (fallback !== undefined) return { ...fallback, notes: [withoutSnapshot(why), ...fallback.notes.slice(1)] }
-      return drive(stacksOnly(options, why))
-    }
-  }
-  const facts = await look()
-  return { ...facts, tookMs: now() - began }
-}
-
-/** The size of small objects where the target can tell it, else of the whole heap. */
-async function heapOver(client: Pick<InspectorClient, 'post'>, timeoutMs: number): Promise<number> {
-  const expression = `process.getBuiltinModule('node:v8').getHeapSpaceStatistics()
-    .filter(({ space_name }) => ${SMALL_SPACES}.test(space_name)).reduce((sum, { space_used_size }) => sum + space_used_size, 0)`
-  const told = (await client
-    .post('Runtime.evaluate', { expression, returnByValue: true, silent: true }, timeoutMs)
-    .catch(() => undefined)) as { result?: { value?: unknown } } | undefined
-  if (typeof told?.result?.value === 'number') return told.result.value
-  const usage = (await client.post('Runtime.getHeapUsage', {}, timeoutMs)) as { usedSize?: unknown }
-  return Number(usage.usedSize) || 0
 }

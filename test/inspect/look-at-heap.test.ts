@@ -1,10 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { attachProcess } from '../../src/inspect/attach-process.ts'
 import type { AsyncFacts } from '../../src/inspect/facts.ts'
 import type { HeapLimits } from '../../src/inspect/heap-limits.ts'
-import { dumpSuspendedHere, dumpSuspendedOver, smallObjectBytes } from '../../src/inspect/look-at-heap.ts'
+import { dumpSuspendedHere, smallObjectBytes } from '../../src/inspect/look-at-heap.ts'
 
 const queue: (() => void)[] = []
 async function waiting(): Promise<void> {
@@ -64,34 +61,4 @@ describe('a look at the own thread', () => {
     expect(smallObjectBytes() - before).toBeLessThan(16 * 1024 * 1024)
     expect(large).toHaveLength(8_000_000)
   })
-})
-
-test.each(STEPS)('a look over a connection: %s', async (_name, limits, expected, note) => {
-  const child = spawn(
-    process.execPath,
-    [
-      // Not the port that everybody's inspector takes by default.
-      '--inspect-port=0',
-      '-e',
-      `const queue = []
-       async function waiting() { const local = 'kept'; await new Promise((resolve) => queue.push(resolve)); return local }
-       waiting(); setInterval(() => queue.length, 1000); process.on('disconnect', () => process.exit()); process.send('ready')`,
-    ],
-    { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] },
-  )
-  const exited = once(child, 'exit')
-  try {
-    await once(child, 'message')
-    const client = await attachProcess(child.pid!, { deadlineMs: 20_000 })
-    try {
-      const facts = await dumpSuspendedOver(client, { limits, deadlineMs: 25_000, isUser: () => true })
-      expect(found(facts)).toEqual(expected)
-      if (note !== null) expect(facts.notes[0]).toMatch(note)
-    } finally {
-      await client.close()
-    }
-  } finally {
-    child.kill('SIGKILL')
-    await exited
-  }
 })
