@@ -29,7 +29,12 @@ function stacks(random: Random): string {
   const frame = (): unknown[] => ['run', 'file:///app/a.ts', random.below(90), random.below(90), 1, 1]
   const rows = Array.from({ length: random.below(20) }, () => Array.from({ length: 1 + random.below(5) }, frame))
   const text = { stacks: rows, notes: [], promises: rows.length }
-  return JSON.stringify(random.chance(0.3) ? text : damageValue(text, random)) ?? ''
+  try {
+    return JSON.stringify(random.chance(0.3) ? text : damageValue(text, random)) ?? ''
+  } catch {
+    // Longer than a text can be: no patient can send it either.
+    return ''
+  }
 }
 
 function properties(random: Random): unknown {
