@@ -2,9 +2,10 @@
 import { resolve } from 'node:path'
 import { buildRecord } from '../src/dump/build-record.ts'
 import { classify } from '../src/dump/classify.ts'
-import type { Frame, Handle, HangFacts, LockWaits, OtherThread, Verdict } from '../src/dump/facts.ts'
+import type { AwaitFrame, Frame, Handle, HangFacts, LockWaits, OtherThread, Verdict } from '../src/dump/facts.ts'
 import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
+import { readRegularFile } from '../src/dump/source-text.ts'
 import { seconds } from '../src/dump/words.ts'
 import { writeDump } from '../src/dump/write.ts'
 import type { ActorFact, TaskFact } from '../src/inspect/actors.ts'
@@ -18,6 +19,7 @@ import { type Evidence, ownerOf } from './pool/evidence.ts'
 import type { Others } from './protocol.ts'
 import type { Hang, Run } from './run.ts'
 import { withOpinions } from './second-opinion.ts'
+import { SourceFacts } from './source-facts.ts'
 import { testSource } from './test-source.ts'
 import { isUserScript } from './user-code.ts'
 
@@ -58,6 +60,10 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
   const suite = !task && evidence.hook && evidence.suite ? taskById(run.vitest, evidence.suite) : undefined
   const chain = task ? titles(task) : suite ? titles(suite) : []
   const crumb = evidence.crumb
+  const sources = new SourceFacts((path) => readRegularFile(resolve(run.root, path)))
+  const awaits = self?.async ? sources.linkCallbacks(self.async.suspended.map((f) => mapper.awaitFrame(f))) : null
+  const onClock = awaits?.some(({ heldBy }) => heldBy.some((held) => held.fakeClock === true)) === true
+  const synced = evidence.sync && syncOf(evidence.sync, frames, sources)
   return {
     test: chain.length > 0 ? chain : null,
     concurrent: evidence.concurrent
@@ -79,11 +85,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
     loop: evidence.loop,
-    sync: evidence.sync && {
-      frames: frames(evidence.sync.frames),
-      second: frames(evidence.sync.second),
-      microtasks: evidence.sync.microtasks,
-    },
+    sync: synced,
     crumb: crumb && {
       call: crumb.call,
       detail: crumb.detail,
@@ -92,7 +94,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     },
     stackError: evidence.stackError,
     kernel: evidence.kernel,
-    awaits: self?.async ? self.async.suspended.map((f) => mapper.awaitFrame(f)) : null,
+    awaits,
     ...(self?.async?.nodes === 0 && { holders: 'unknown' as const }),
     owner: ownerOf(evidence),
     lost: evidence.lost && {
@@ -110,6 +112,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     },
     ...(evidence.lost?.locks && { locks: mapLocks(evidence.lost.locks, (raw) => mapFrame(mapper, raw)) }),
     fakeTimers: self?.fakeTimers ? { ...self.fakeTimers, installed: frames(self.fakeTimers.installed) } : null,
+    ...(onClock && { clocks: sources.clockCalls(filesOf(awaits, file && run.relative(file))) }),
     handles: handlesOf(evidence, frames),
     ...(self?.wait && {
       waitedFor: {
@@ -132,6 +135,25 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     ...(evidence.others && { budgets: [budgetOf(evidence.others, context.patient.options.othersMs)] }),
   }
 }
+
+function syncOf(
+  sync: NonNullable<Evidence['sync']>,
+  map: (raw: RawFrame[]) => Frame[],
+  sources: SourceFacts,
+): HangFacts['sync'] {
+  const [found, second] = [map(sync.frames), map(sync.second)]
+  const user = [...found, ...second].find((frame) => frame.user)
+  const turn = sync.microtasks === 'turning' && user ? sources.nextTurn(user) : undefined
+  return { frames: found, second, microtasks: sync.microtasks, ...(turn && { turn }) }
+}
+
+/** The test file and those of the suspended functions. */
+function filesOf(awaits: AwaitFrame[] | null, file: string | null): string[] {
+  const paths = (awaits ?? []).filter((one) => one.user).map(({ site }) => site.path)
+  return [...new Set([...(file === null ? [] : [file]), ...paths])].slice(0, MOST_FILES)
+}
+
+const MOST_FILES = 8
 
 /** With concurrent tests the state names several: the one whose code stands innermost in the test file is blamed. */
 function blamed(run: Run, evidence: Evidence, frames: Frame[]): Task | undefined {

@@ -6,6 +6,8 @@ interface Hidden {
   hasRef?(): boolean
 }
 
+const MOST_ENDED = 20
+
 export class Children {
   #known: WeakRef<ChildProcess>[] = []
 
@@ -14,8 +16,15 @@ export class Children {
 
   add(child: ChildProcess): void {
     this.some = true
-    this.#known = this.#known.filter((ref) => isRunning(ref.deref()))
+    // Those that have ended stay for a while: somebody may wait for their output.
+    const ended = this.#known.filter((ref) => ref.deref() !== undefined && !isRunning(ref.deref()))
+    this.#known = [...ended.slice(-MOST_ENDED), ...this.#known.filter((ref) => isRunning(ref.deref()))]
     this.#known.push(new WeakRef(child))
+  }
+
+  /** Those that are still held by somebody, also when they have ended. */
+  all(): ChildProcess[] {
+    return this.#known.flatMap((ref) => ref.deref() ?? [])
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The worker looks at itself, synchronously, at the moment at which a limit passes. Loaded only then. */
+import type { ChildProcess } from 'node:child_process'
 import { redactLocal } from '../../src/dump/redact.ts'
 import type { AsyncFacts, LiveHandle } from '../../src/inspect/facts.ts'
 import { beginLook, lookAtHeld } from '../../src/inspect/held-objects.ts'
@@ -21,6 +22,10 @@ export interface SelfReportOptions {
   snapshotMb?: number | null
   /** Handles that are open, with the places where they were made; absent when they are not recorded. */
   handles?: () => LiveHandle[]
+  /** Which of these an object is. */
+  handleOf?: (object: object) => number | undefined
+  /** Children that may have ended. */
+  children?: () => ChildProcess[]
   /** Signals that the worker's code has sent. */
   signals?: () => SentSignal[]
   /** Calls of `fetch`, whose sockets undici makes later. */
@@ -46,7 +51,11 @@ export function selfReport(options: SelfReportOptions): SelfReport {
     }
     async = dumpSuspendedHere(inspection, (found, post) => {
       const ids = heldIds(found, options.owner)
-      wait = attempt(() => lookAtHeld(post, ids, begun ?? undefined), notes, 'no look at what is waited for')
+      wait = attempt(
+        () => lookAtHeld(post, ids, begun ?? undefined, options.children?.(), options.handleOf),
+        notes,
+        'no look at what is waited for',
+      )
     })
     // Without a snapshot the ids are places in a list.
     if (async.nodes > 0) for (const f of async.suspended) known.add(f.id)
@@ -79,10 +88,13 @@ function attempt<T>(look: () => T, notes: string[], what: string): T | null {
 
 /** The owners of what the hung section waits for; finding each of them takes a walk over the heap. */
 function heldIds({ suspended }: AsyncFacts, owner: string | null): number[] {
-  const held = suspended.filter((one) => one.owner === owner).flatMap((one) => one.heldBy)
-  return held
-    .filter((one) => !/^(?:Timeout|TaskDeadline)$/.test(one.owner))
-    .flatMap(({ id, behind }) => [behind?.id ?? [], id ?? []].flat())
+  const held = suspended
+    .filter((one) => one.owner === owner)
+    .flatMap((one) => one.heldBy)
+    .filter((one) => one.owner !== 'TaskDeadline')
+  const timers = held.filter((one) => one.owner === 'Timeout')
+  const others = held.filter((one) => one.owner !== 'Timeout')
+  return [...others, ...timers].flatMap(({ id, behind }) => [behind?.id ?? [], id ?? []].flat())
 }
 
 function activeResources(): Record<string, number> | null {

@@ -76,6 +76,7 @@ export async function start(): Promise<void> {
     const open = handles === null ? undefined : () => handles.live({ unref: true }).map(({ handle }) => handle)
     const { signals, fetches } = calls
     const fakeTimers = fakeTimerFact()
+    const handleOf = (object: object): number | undefined => handles?.idOf(object)
     return selfReport({
       owner,
       fakeTimers,
@@ -83,7 +84,8 @@ export async function start(): Promise<void> {
       snapshotMb: config.snapshotMb,
       signals,
       fetches,
-      ...(open && { handles: open }),
+      children: () => children.all(),
+      ...(open && { handles: open, handleOf }),
     })
   }
 

@@ -26,6 +26,8 @@ export interface AwaitFrame extends Frame {
   /** Label of the test or hook that it belongs to; null: left by an earlier test, or nobody's. */
   owner: string | null
   heldBy: HeldBy[]
+  /** Where the function is defined; absent when that is not known. */
+  definedAt?: Site
   /** False when only the definition of the function is known, not the line of the `await`. */
   exact: boolean
   /** So many of it wait at the same place below the same waiters; absent for one. */
@@ -114,7 +116,13 @@ export interface HangFacts {
   platform: string
   /** `blocked`: the thread did not answer; `idle`: it did. */
   loop: 'blocked' | 'idle'
-  sync: { frames: Frame[]; second: Frame[]; microtasks: 'turning' | 'still' | 'unknown' } | null
+  sync: {
+    frames: Frame[]
+    second: Frame[]
+    microtasks: 'turning' | 'still' | 'unknown'
+    /** In the function that runs again and again: the line that asks for its next turn, when it is another one. */
+    turn?: Frame
+  } | null
   /** Why the thread could not be asked for its stack; null when it was asked (and may sit in native code). */
   stackError?: string | null
   crumb: { call: string; detail: string; sinceMs: number; frames: Frame[] } | null
@@ -131,6 +139,8 @@ export interface HangFacts {
   /** Waits for locks in the trace re-run; absent when none were found. */
   locks?: LockWaits
   fakeTimers: { on: boolean; pending: number; installed: Frame[] } | null
+  /** Lines in the files of what hangs that put a clock of their own in the place of the timers. */
+  clocks?: Frame[]
   /** What is open in the worker; absent or null when that was not recorded. */
   handles?: Handle[] | null
   /** What it waits for; absent when nobody looked. */

@@ -19,13 +19,25 @@ const KINDS: Record<string, readonly string[]> = {
   BroadcastChannel: ['BroadcastChannel'],
   Socket: ['Socket', 'UnixSocket'],
   TLSSocket: ['Socket'],
+  MessagePort: ['MessagePort'],
+  ClientHttp2Session: ['Socket'],
+  ClientHttp2Stream: ['Socket'],
 }
+
+/** Owners that are no handles themselves, but have one. */
+const STANDS_ON = /^(?:ClientRequest|IncomingMessage|Interface)$/
 
 /** What keeps the await from settling and where it was made; undefined when that is not known for sure enough. */
 export function madeAt(facts: HangFacts, leaf: Leaf): MadeAt | undefined {
   for (const held of leaf.heldBy) {
     const object = facts.waitedFor?.objects.find(({ id }) => id === held.id)
     if (/Server$/.test(held.owner) && held.event === 'close') return connection(facts, object)
+    const own = (facts.handles ?? []).find(({ id }) => id === object?.handle)
+    const frame = firstUser(own?.created)
+    if (own !== undefined && frame !== undefined) {
+      const what = STANDS_ON.test(held.owner) ? 'its connection' : 'it'
+      return { frame, words: `${what} was made at ${where(frame.site)}${naming(own)}` }
+    }
     const kinds = KINDS[held.owner]
     if (kinds === undefined) continue
     const made = latest((facts.handles ?? []).filter((one) => kinds.includes(one.kind) && isSame(one, object)))

@@ -2,7 +2,7 @@ import type { HeldBy } from '../inspect/facts.ts'
 
 /** What settles promises by itself: handles and requests of Node, which no queue of the program's is named after. */
 const ALIVE =
-  /^(?:Timeout|Interval|Timer|Immediate|TimersList|\w*Server\w*|\w*Socket|ChildProcess|Worker|MessagePort|BroadcastChannel|FSWatcher|StatWatcher|FileHandle|\w*Stream|Readable|Writable|Duplex|Transform|PassThrough|ClientRequest|IncomingMessage|ServerResponse|HTTPParser|Fetch|fetch|AbortSignal|EventTarget|FSReq\w*|\w*Wrap|Interface|FakeClock|globalThis|module loader)$/
+  /^(?:Timeout|Interval|Timer|Immediate|TimersList|\w*Server\w*|\w*Socket|ChildProcess|Worker|MessagePort|BroadcastChannel|FSWatcher|StatWatcher|FileHandle|\w*Stream|Readable|Writable|Duplex|Transform|PassThrough|ClientRequest|IncomingMessage|ServerResponse|HTTPParser|Fetch|fetch|AbortSignal|EventTarget|FSReq\w*|\w*Wrap|Interface|FakeClock|globalThis|module loader|Atomics\.waitAsync)$/
 
 /**
  * Is this a place in the program's own collections, fields or variables, such as `Pool.waiters[0]` or `variable queue[0]`,

@@ -3,6 +3,7 @@
  * id, and the handles that are open. Runs no code of the user's: fields and Node's own getters only.
  */
 import { ChildProcess } from 'node:child_process'
+import { ClientRequest, OutgoingMessage } from 'node:http'
 import { Server, Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { type CpuMark, lookAtChild, markCpu } from './child-facts.ts'
@@ -35,12 +36,14 @@ export function beginLook(): { children: ChildProcess[]; cpu: CpuMark } {
  * @param ids heap ids of owners (`HeldBy.id`), most important first; at most 4 are looked at
  * @param begun answer of {@link beginLook}, taken some time before
  * @param more children that may have ended, beside those that are alive
+ * @param handleOf the id in the list of open handles of an object that is one
  */
 export function lookAtHeld(
   post: Post,
   ids: readonly number[],
   begun: ReturnType<typeof beginLook> = beginLook(),
   more: Iterable<ChildProcess> = [],
+  handleOf: (object: object) => number | undefined = () => undefined,
 ): WaitFacts {
   const held = new Map<number, object>()
   for (const id of [...new Set(ids)].slice(0, MOST_OBJECTS)) {
@@ -52,7 +55,10 @@ export function lookAtHeld(
   const children = new Set(found.filter((one): one is ChildProcess => one instanceof ChildProcess))
   const listed = [...children].filter((child) => isOpen(child) || [...held.values()].includes(child))
   return {
-    objects: [...held].map(([id, object]) => describe(id, object, children)),
+    objects: [...held].map(([id, object]) => {
+      const handle = handleBelow(object, handleOf)
+      return { ...describe(id, object, children), ...(handle !== undefined && { handle }) }
+    }),
     children: listed.slice(0, MOST_CHILDREN).flatMap((child) => childFact(child, begun.cpu) ?? []),
     sockets: handles.flatMap((handle) => socketFact(handle) ?? []).slice(0, MOST_SOCKETS),
   }
@@ -90,7 +96,7 @@ function objectOf(post: Post, id: number): object | undefined {
 }
 
 function describe(id: number, object: object, children: ReadonlySet<ChildProcess>): WaitObject {
-  const fact: WaitObject = { id, name: classOf(object), asyncIds: asyncIdsOf(object) }
+  const fact: WaitObject = { id, name: classOf(object), asyncIds: asyncIdsOf(object), ...particulars(object) }
   const stream = readStream(object)
   if (stream !== undefined) fact.stream = stream
   if (object instanceof Server) fact.server = serverFact(object)
@@ -102,12 +108,50 @@ function describe(id: number, object: object, children: ReadonlySet<ChildProcess
     const threadId = getter(Worker, object, 'threadId')
     fact.worker = { threadId: typeof threadId === 'number' ? threadId : -1, stdio: workerStdio(object) }
   }
-  const socket = object instanceof Socket ? socketFact(object) : undefined
+  const connection = object instanceof Socket ? object : (socketOf(object) ?? input)
+  const socket = isObject(connection) ? socketFact(connection) : undefined
   if (socket !== undefined) {
     const { localPort, remotePort } = socket
-    fact.socket = { localPort, remotePort, connecting: readField(object, 'connecting') === true }
+    fact.socket = { localPort, remotePort, connecting: readField(connection as object, 'connecting') === true }
   }
   return fact
+}
+
+/** The handle that an object is or stands on. */
+function handleBelow(object: object, handleOf: (object: object) => number | undefined): number | undefined {
+  for (const one of [object, socketOf(object), readField(object, 'input')]) {
+    const id = isObject(one) ? handleOf(one) : undefined
+    if (id !== undefined) return id
+  }
+  return undefined
+}
+
+/** The connection of a request or response. */
+function socketOf(object: object): unknown {
+  return object instanceof OutgoingMessage ? getter(OutgoingMessage, object, 'socket') : readField(object, 'socket')
+}
+
+/** Fields of Node's own objects that say what they are about. */
+function particulars(object: object): Pick<WaitObject, 'signal' | 'request' | 'timer'> {
+  if (object instanceof AbortSignal) {
+    const driven = Object.getOwnPropertySymbols(object).some(
+      (key) => /^k(?:Timeout|Composite)$/.test(key.description ?? '') && readField(object, key) === true,
+    )
+    return { signal: { aborted: getter(AbortSignal, object, 'aborted') === true, driven } }
+  }
+  const name = classOf(object)
+  if (object instanceof ClientRequest) {
+    const [method = '', path = '', host = ''] = ['method', 'path', 'host'].map((key) => {
+      const value = getter(ClientRequest, object, key)
+      return typeof value === 'string' ? value.slice(0, COMMAND_LENGTH) : ''
+    })
+    return { request: { method, path, host, sent: readField(object, 'finished') === true } }
+  }
+  if (name === 'Timeout') {
+    const ms = readField(object, '_idleTimeout')
+    if (typeof ms === 'number') return { timer: { ms, repeats: readField(object, '_repeat') != null } }
+  }
+  return {}
 }
 
 /** The child that an object is, or whose stdio it is a part of. */

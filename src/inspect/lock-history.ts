@@ -128,7 +128,7 @@ function givingNames(layers: LockLayers, code: CountedCode): Set<string> {
 }
 
 /** What becomes of the lock after it was taken at this place: how often it was given back by the same function. */
-function readUse(
+export function readUse(
   site: RawFrame,
   layers: LockLayers,
   code: CountedCode,

@@ -18,6 +18,8 @@ export interface Primitive {
   releasing: CodeBlock[]
   /** Is this function a part of it? */
   has(block: CodeBlock | null): boolean
+  /** Is it written in the class of the lock, or a part of it? */
+  near(block: CodeBlock | null): boolean
 }
 
 interface Shape {
@@ -63,14 +65,34 @@ export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | u
   const callers = inside.filter(
     (one) => !waiting.includes(one) && !helpers.includes(one) && !SKIP.has(one.name) && callsTo(script, one, names),
   )
+  const all = [...waiting, ...releasing, ...callers, ...shape.helpers]
   return {
     script,
     owner: home?.name || (scope.kind === 'function' ? scope.name : ''),
     style: shape.style,
     waiting,
     releasing: [...new Set([...direct, ...callers])],
-    has,
+    near: has,
+    // A class may use the lock that it is: methods that touch nothing of it are using code.
+    has: (one) =>
+      has(one) &&
+      (home === null ||
+        all.some((part) => isWithin(one!, part)) ||
+        touches(script, methodAround(one!, home), mentions)),
   }
+}
+
+/** The method of a class that a function is, or is written in. */
+function methodAround(block: CodeBlock, home: CodeBlock): CodeBlock {
+  let method = block
+  for (let one: CodeBlock | null = block; one !== null && one !== home; one = one.parent) {
+    if (one.kind === 'function') method = one
+  }
+  return method
+}
+
+function touches(script: ScriptText, block: CodeBlock, mentions: readonly RegExp[]): boolean {
+  return mentions.some((re) => re.test(script.code(block)))
 }
 
 /** Does the code of a function call one of these, as a function or as a method? */

@@ -5,8 +5,9 @@
  */
 import type { CallCounts } from './call-counts.ts'
 import type { RawFrame } from './facts.ts'
-import { type Acquisition, acquisitionsOf } from './lock-history.ts'
+import { type Acquisition, acquisitionsOf, type History } from './lock-history.ts'
 import { CountedCode, LockLayers } from './lock-layers.ts'
+import { type OpaqueCall, opaqueCallOf, opaqueHistory, opaqueLayers } from './lock-opaque.ts'
 import { type Primitive, primitiveOf } from './lock-shape.ts'
 import type { WaitChain } from './promise-graph.ts'
 import type { PromiseRecord, PromiseRecords } from './promise-records.ts'
@@ -57,11 +58,22 @@ const MOST_BIRTH_FRAMES = 4
  */
 export function readLocks(records: PromiseRecords, chains: readonly WaitChain[], counts: CallCounts): LockFacts {
   const facts: LockFacts = { waits: [], others: [] }
+  process
+    .getBuiltinModule('node:fs')
+    .appendFileSync(
+      '/tmp/waits-dev/dbg.json',
+      JSON.stringify({ chains, promises: [...records.promises.values()] }, (k, v) =>
+        k === 'owner' || k === 'standsAt' ? v?.id : v,
+      ) + '\n',
+    )
   if (chains.length === 0) return facts
   const code = new CountedCode(counts.take())
   for (const chain of chains.slice(0, MOST_WAITS)) {
     const primitive = primitiveBelow(records, chain, code)
-    const wait = primitive && readWait(records, chain, new LockLayers(primitive, code), code, chains)
+    const opaque = primitive === undefined ? opaqueCallOf(records, chain[0]!.target, code) : undefined
+    const wait = primitive
+      ? readWait(records, chain, new LockLayers(primitive, code), code, chains)
+      : opaque && readWait(records, chain, opaqueLayers(opaque, code), code, chains, opaque)
     if (wait) facts.waits.push(wait)
     else if (chain[0]?.awaited[0]) facts.others.push(chain[0].awaited[0])
   }
@@ -114,21 +126,47 @@ function readWait(
   layers: LockLayers,
   code: CountedCode,
   chains: readonly WaitChain[],
+  opaque?: OpaqueCall,
 ): LockWait | undefined {
-  const awaits = chain.map(({ awaited }) => awaited[0]).filter((frame) => frame !== undefined)
-  const size = awaits.findIndex((frame) => !layers.has(frame))
+  // Functions of packages have no frames of the user's.
+  const steps = chain.filter(({ awaited }) => awaited[0] !== undefined)
+  const awaits = steps.map(({ awaited }) => awaited[0]!)
+  const end = awaits.findIndex((frame) => !layers.has(frame))
+  const again = callInside(steps, layers, code, end < 0 ? awaits.length : end)
+  const size = again?.size ?? end
   const born = records.promises.get(chain[0]!.target)?.created ?? []
   const inner = size < 0 ? awaits : awaits.slice(0, size)
-  const call = size < 0 ? born.find((frame) => !layers.has(frame)) : awaits[size]
+  const call = again?.call ?? (size < 0 ? born.find((frame) => !layers.has(frame)) : awaits[size])
   if (call === undefined) return undefined
-  const outer = size < 0 ? [] : awaits.slice(size + 1)
+  const outer = size < 0 ? [] : awaits.slice(again ? size : size + 1)
   const entered = [...born, ...(chain[0]!.owner?.created ?? []), ...inner].filter((frame) => layers.has(frame))
-  const holders = holdersOf(records, { call, outer, chain }, layers, code, queued(chains, layers))
+  const history = opaque
+    ? opaqueHistory(records, opaque, chain, layers, code, chains)
+    : acquisitionsOf(records.calls, layers, code, queued(chains, layers))
+  const holders = holdersOf(records, { call, outer, chain }, layers, code, history)
   if (holders.length === 0) return undefined
-  const method =
-    (size > 0 ? chain[size - 1]!.awaited[0]?.fn : undefined) || entered.at(-1)?.fn || [...layers.taking].at(-1) || ''
+  const method = (size > 0 ? awaits[size - 1]?.fn : undefined) || entered.at(-1)?.fn || [...layers.taking].at(-1) || ''
   const { owner, style } = layers.primitive
   return { lock: owner, style, method: method.split('.').at(-1) ?? '', inner, call, outer, holders }
+}
+
+/**
+ * A function that the lock runs for its caller and that is not async itself, such as `() => withKey(to, work)`, stands in
+ * no `await`: where the code of the lock comes twice in a row, the second call was made by such a function.
+ */
+function callInside(
+  chain: WaitChain,
+  layers: LockLayers,
+  code: CountedCode,
+  most: number,
+): { size: number; call: RawFrame } | undefined {
+  for (let size = 1; size < most; size++) {
+    const frame = chain[size]!.awaited[0]
+    if (!chain.slice(0, size).some(({ awaited }) => code.sameFunction(awaited[0], frame))) continue
+    const call = chain[size - 1]!.owner?.created.find((one) => !layers.has(one))
+    return call && { size, call }
+  }
+  return undefined
 }
 
 function isSameLine({ at: a }: RawFrame, { at: b }: RawFrame): boolean {
@@ -157,7 +195,7 @@ function holdersOf(
   { call, outer, chain }: { call: RawFrame; outer: RawFrame[]; chain: WaitChain },
   layers: LockLayers,
   code: CountedCode,
-  waiting: ReadonlySet<number>,
+  history: History & { around?: RawFrame[] },
 ): LockHolder[] {
   const holders: LockHolder[] = []
   const add = (taken: RawFrame | undefined, missing: number, by: LockHolder['by']): void => {
@@ -168,8 +206,7 @@ function holdersOf(
   }
   // The flow stands inside a function that it runs under the same lock.
   const around = outer.findIndex((frame) => layers.has(frame))
-  const beyond = around < 0 ? undefined : outer.slice(around).find((frame) => !layers.has(frame))
-  const history = acquisitionsOf(records.calls, layers, code, waiting)
+  const beyond = around < 0 ? undefined : takenBeyond(outer, around, chain, layers)
   const flow = [call, ...outer]
   // Of the same function there may be several calls: only one that has passed the place holds it itself.
   const passed = (site: RawFrame): boolean =>
@@ -181,8 +218,18 @@ function holdersOf(
     if (before === undefined) return []
     add(before, 1, passed(before) ? 'flow' : 'left')
   }
-  if (beyond !== undefined) add(beyond, 1, 'flow')
+  // Another lock of the same kind, by its name: somebody else has the wanted one, if that can be told.
+  const other = beyond !== undefined && isOther(history.receiverAt(call), history.receiverAt(beyond))
+  if (beyond !== undefined && !other) add(beyond, 1, 'flow')
+  for (const frame of history.around ?? []) add(frame, 1, 'flow')
   if (history.free) return holders
+  if (other) {
+    const same = history.sites.filter(
+      (one) => one.receiver === history.receiverAt(call) && one.missing + one.running > 0,
+    )
+    for (const one of same) add(one.site, 1, 'waits')
+    add(beyond, 1, 'flow')
+  }
   const missing = history.sites.filter((one) => one.missing > 0)
   const receiver = history.receiverAt(call)
   const same = missing.filter((one) => one.receiver !== '' && one.receiver === receiver)
@@ -205,6 +252,21 @@ function holdersOf(
   return holders
 }
 
+/** Where the flow took the lock under which it runs: the call in the code that uses it. */
+function takenBeyond(
+  outer: readonly RawFrame[],
+  around: number,
+  chain: WaitChain,
+  layers: LockLayers,
+): RawFrame | undefined {
+  const step = chain.find(({ awaited }) => awaited[0] === outer[around])
+  return step?.owner?.created.find((frame) => !layers.has(frame)) ?? outer.slice(around).find((one) => !layers.has(one))
+}
+
+function isOther(wanted: string, held: string): boolean {
+  return wanted !== '' && held !== '' && wanted !== held
+}
+
 /**
  * Where the one before took its turn: the user's frame at the birth of the promise that it is to settle. Undefined when no
  * promise of the lock's waiting functions is waited for: then it is a result that several wait for, and no turn.
@@ -221,7 +283,7 @@ function turnBefore(
     seen.add(at)
     const record: PromiseRecord | undefined = records.promises.get(at)
     const created = record?.created ?? []
-    const first = created.find((frame) => layers.primitive.has(code.at(frame)?.block ?? null))
+    const first = created.find((frame) => layers.primitive.near(code.at(frame)?.block ?? null))
     if (layers.isWaiting(first)) found = created.find((frame) => !layers.has(frame)) ?? found
     at = record?.follows
   }

@@ -14,7 +14,7 @@ const NODE_PROTOTYPES = new Set<object>(
 /**
  * The value of a property: a field, or what a getter of Node's own streams answers. Getters of others are not called.
  */
-export function readField(object: unknown, key: string): unknown {
+export function readField(object: unknown, key: string | symbol): unknown {
   try {
     let holder = object as object | null
     for (let level = 0; level < 10 && (typeof holder === 'object' || typeof holder === 'function') && holder; level++) {

@@ -145,6 +145,14 @@ export interface WaitObject {
   child?: { pid: number; part?: StdioPart }
   /** A worker thread: the ends of its stdio that this thread has. */
   worker?: { threadId: number; stdio: { part: StdioPart; stream: StreamFact }[] }
+  /** The `LiveHandle` that it is, or that it stands on (the socket of a request, the input of a readline interface). */
+  handle?: number
+  /** An AbortSignal: has it fired, and does something of Node's fire it, such as a timer? */
+  signal?: { aborted: boolean; driven: boolean }
+  /** A request of an HTTP client. */
+  request?: { method: string; path: string; host: string; sent: boolean }
+  /** A timer: after how many milliseconds it runs, again and again when it repeats. */
+  timer?: { ms: number; repeats: boolean }
   /** Ports of a connection. */
   socket?: { localPort: number | null; remotePort: number | null; connecting: boolean }
 }

@@ -57,11 +57,15 @@ describe('lock-or-semaphore-deadlock', () => {
     expect(verdict.diagnosis).toContain('has not been given back (2 times)')
   })
 
-  test('has no holder but itself where every place is taken at the same line', () => {
-    const verdict = classify(hang(waitOf({ holders: [{ taken: CALL, missing: 2, by: 'flow' }] })))
-    expect(verdict.class).toBe('lock-or-semaphore-deadlock')
-    expect(verdict.holder).toBeUndefined()
-    expect(verdict.diagnosis).toContain('every place is taken by callers that got it at the same line')
+  test('is held at the very line that waits: by callers that wait there once more, or by an earlier call that kept it', () => {
+    const again = classify(hang(waitOf({ holders: [{ taken: CALL, missing: 2, by: 'flow' }] })))
+    expect(again.class).toBe('lock-or-semaphore-deadlock')
+    expect(again.holder?.line).toBe(CALL.site.line)
+    expect(again.diagnosis).toContain('every place is taken by callers that got it at the same line')
+    const kept = classify(hang(waitOf({ holders: [{ taken: CALL, missing: 2, by: 'left' }] })))
+    expect(kept.holder?.line).toBe(CALL.site.line)
+    expect(kept.diagnosis).toMatch(/by an earlier call of .* has not been given back \(2 times\)/)
+    expect(kept.diagnosis).not.toContain('cycle')
   })
 
   test('is told by the wait that the heap of the hung run knows', () => {

@@ -27,11 +27,7 @@ function isAtomicsWait(frame: Frame | undefined): boolean {
   return /\bAtomics\.wait\(/.test(frame?.source ?? '')
 }
 
-function verdict(
-  facts: HangFacts,
-  stack: readonly Frame[],
-  rest: Omit<Verdict, 'class' | 'culprit' | 'stack'>,
-): Verdict {
+function verdict(facts: HangFacts, stack: readonly Frame[], rest: Omit<Verdict, 'class' | 'stack'>): Verdict {
   const culprit = firstUser(stack)
   return {
     class: NAME,
@@ -57,8 +53,26 @@ function began(facts: HangFacts): string {
   return facts.phase === 'collect' ? `the import of ${facts.file.path} began` : `${subject(facts)} began`
 }
 
+/** So many frames of one function on the stack are a recursion. */
+const RECURSION = 4
+
+/**
+ * In a recursion the thread is found at any line of the function; what they have in common is the line of the call to
+ * itself, which most of its frames stand at.
+ */
+function recursion(frames: readonly Frame[]): Frame | undefined {
+  const top = firstUser(frames)
+  if (top === undefined) return undefined
+  const same = frames.filter((frame) => frame.user && frame.fn === top.fn && frame.site.path === top.site.path)
+  if (same.length < RECURSION) return undefined
+  const calls = same.slice(1)
+  const times = (frame: Frame): number => calls.filter((one) => sameLine(one.site, frame.site)).length
+  return calls.reduce((most, frame) => (times(frame) > times(most) ? frame : most))
+}
+
 function script(facts: HangFacts, sync: Sync): Verdict {
-  const culprit = firstUser(sync.frames) ?? firstUser(sync.second)
+  const recursing = recursion(sync.frames)
+  const culprit = recursing ?? firstUser(sync.frames) ?? firstUser(sync.second)
   const second = firstUser(sync.second)
   const stack = firstUser(sync.frames) === undefined ? sync.second : sync.frames
   const evidence = [`the thread was stopped inside JavaScript, innermost ${named(sync.frames[0] as Frame)}`]
@@ -70,8 +84,10 @@ function script(facts: HangFacts, sync: Sync): Verdict {
     )
   }
   if (sync.microtasks === 'still') evidence.push('no promise job ran between the two looks')
+  if (recursing) evidence.push(`${named(recursing)} calls itself: most frames of the stack stand at that line`)
   return verdict(facts, stack, {
     variant: 'js',
+    ...(recursing && { culprit: siteOf(recursing) }),
     confidence: sync.second.length > 0 && sync.microtasks === 'still' ? 'certain' : 'likely',
     diagnosis: `${place(culprit, facts)} keeps the thread busy without a pause: ${silent(facts)}, so no timer, promise or I/O callback can run, not even one that would end it.`,
     evidence,
@@ -88,12 +104,12 @@ function isPattern(frame: Frame | undefined): boolean {
 
 function microtasks(facts: HangFacts, sync: Sync): Verdict {
   const stack = [...sync.frames, ...sync.second]
-  const culprit = firstUser(stack)
+  const culprit = sync.turn ?? firstUser(stack)
   return verdict(facts, firstUser(sync.frames) === undefined ? sync.second : sync.frames, {
     variant: 'microtasks',
     ...(culprit && { culprit: siteOf(culprit) }),
     confidence: culprit === undefined ? 'likely' : 'certain',
-    diagnosis: `${place(culprit, facts)} runs over and over from promise jobs, which keep the event loop away: the awaits there only ever resolve immediately, so no timer or I/O callback can run.`,
+    diagnosis: `${place(culprit, facts)} runs over and over from promise jobs or ticks, which keep the event loop away: what it waits for there is always ready at once, so no timer or I/O callback can run.`,
     evidence: [
       'a promise job queued at the first look ran before the second, so promise jobs do turn',
       `${silent(facts)}, so nothing else does`,

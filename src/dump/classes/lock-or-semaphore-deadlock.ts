@@ -56,13 +56,12 @@ function verdictOf(facts: HangFacts, wait: LockWaitFrames): Verdict | undefined 
   if (holder === undefined) return undefined
   const proven = facts.lost?.proven === true && facts.awaits !== null
   const ring = holder.by !== 'left'
-  const same = sameLine(holder.taken.site, wait.call.site)
   return {
     class: NAME,
     confidence: proven && ring ? 'certain' : 'likely',
     diagnosis: `${subject(facts)} waits at ${awaitedAt(wait.call)}${inFunction(wait.call)} for its turn in ${calledAs(wait)}: ${held(wait)}.`,
     culprit: siteOf(wait.call),
-    ...(!same && { holder: siteOf(holder.taken) }),
+    holder: siteOf(holder.taken),
     evidence: [
       `taken by ${named(holder.taken)}${holder.missing > 1 ? `, ${count(holder.missing, 'time')} without giving it back` : ''}`,
       ...more.slice(0, 3).map(({ taken }) => `also taken by ${named(taken)}`),
@@ -88,7 +87,7 @@ function held(wait: LockWaitFrames): string {
   const holder = wait.holders[0] as LockWaitFrames['holders'][number]
   const taker = /^<|^$/.test(holder.taken.fn) ? 'the code' : `${holder.taken.fn}()`
   const at = where(holder.taken.site)
-  if (sameLine(holder.taken.site, wait.call.site)) {
+  if (sameLine(holder.taken.site, wait.call.site) && holder.by !== 'left') {
     return `every place is taken by callers that got it at the same line (${at}) and wait there for it once more (cycle)`
   }
   switch (holder.by) {
@@ -97,7 +96,7 @@ function held(wait: LockWaitFrames): string {
     case 'waits':
       return `it is held by ${holder.taken.fn === wait.call.fn && taker !== 'the code' ? `another ${taker}` : taker} that took it at ${at} and itself waits for a lock held here (cycle)`
     case 'left':
-      return `it was taken at ${at} by ${taker} and has not been given back${holder.missing > 1 ? ` (${count(holder.missing, 'time')})` : ''}`
+      return `it was taken at ${at} by ${sameLine(holder.taken.site, wait.call.site) ? 'an earlier call of ' : ''}${taker} and has not been given back${holder.missing > 1 ? ` (${count(holder.missing, 'time')})` : ''}`
   }
 }
 

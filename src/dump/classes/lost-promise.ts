@@ -28,7 +28,8 @@ export const lostPromise: HangClass = {
     // Not to know who holds it is no sign that nobody does.
     if (facts.holders === 'unknown' && facts.lost?.proven !== true) return undefined
     const leaf = leavesOf(facts)[0]
-    return leaf !== undefined && leaf.below.length === 0 && (leaf.heldBy.every(isVariable) || forgotten(facts, leaf))
+    return leaf !== undefined &&
+      ((leaf.below.length === 0 && (leaf.heldBy.every(isVariable) || forgotten(facts, leaf))) || silent(facts, leaf))
       ? unheld(facts, leaf)
       : undefined
   },
@@ -50,6 +51,25 @@ function forgotten({ lost, resources }: HangFacts, leaf: Leaf): boolean {
     Object.keys(resources).every((type) => OWN_HANDLES.test(type)) &&
     leaf.heldBy.every(isWaitingLine)
   )
+}
+
+/** Emitters of Node's own: the system itself makes them emit. */
+const OF_NODE =
+  /(?:Server|Socket|Stream|Process|Wrap|Watcher|Session)$|^(?:Worker|MessagePort|BroadcastChannel|ClientRequest|IncomingMessage|ServerResponse|Readable|Writable|Duplex|Transform|PassThrough|Interface|process|globalThis|fetch|module loader)$/
+
+/** An emitter of the program's own, and nothing is open in the worker that could run the code which emits. */
+function silent({ resources, waitedFor }: HangFacts, leaf: Leaf): boolean {
+  if (resources === null || leaf.heldBy.length === 0) return false
+  if (!Object.keys(resources).every((type) => OWN_HANDLES.test(type))) return false
+  const emitters = new Set(leaf.heldBy.filter(({ event }) => event !== undefined).map(({ id }) => id))
+  return leaf.heldBy.every((held) => {
+    if (held.event === undefined && held.id !== undefined && emitters.has(held.id)) return true
+    if (held.event === undefined || held.fakeClock || held.behind || OF_NODE.test(held.owner)) return false
+    const object = waitedFor?.objects.find(({ id }) => id === held.id)
+    if (object?.stream !== undefined || object?.server !== undefined || object?.child !== undefined) return false
+    // A signal with a time limit, or one that follows others, fires by itself.
+    return held.owner !== 'AbortSignal' || object?.signal?.driven === false
+  })
 }
 
 function absent(facts: HangFacts): Verdict {

@@ -82,7 +82,9 @@ function waitsForItself(frame: AwaitFrame, among: readonly AwaitFrame[]): boolea
 }
 
 /** The leaf itself, or the frame whose `import()` runs the module body that the chain goes through. */
-function importerIn({ chain }: Leaf): AwaitFrame | undefined {
+function importerIn({ chain, frame: leaf, below }: Leaf): AwaitFrame | undefined {
+  // `import()` may stand on another line than the await: that a module is being loaded below says the same.
+  if (leaf.exact && below.some((frame) => /^node:internal\/modules/.test(frame.site.path))) return leaf
   return chain.find((frame, i) => {
     if (!frame.exact || !IMPORT.test(frame.source ?? '')) return false
     const inner = chain[i - 1]

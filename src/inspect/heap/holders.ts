@@ -1,7 +1,8 @@
 import type { HeldBy } from '../facts.ts'
-import { isGenerator, scriptOf } from './generators.ts'
+import { isFakeClock, isFakeTimer, replacedTimers } from './clocks.ts'
+import { isBuiltin, isGenerator, scriptOf } from './generators.ts'
 import { code, type HeapGraph } from './graph.ts'
-import { isFakeClock, isFakeTimer, renderPath, type Step } from './path.ts'
+import { renderPath, type Step } from './path.ts'
 import { isTopLevel, variableCount } from './variables.ts'
 
 const FUNCTION = code('function')
@@ -16,6 +17,14 @@ const ELEMENTS = code('elements')
 const PROPERTIES = code('properties')
 const RECEIVER = code('receiver')
 const CONTEXT_NAME = code('system / Context')
+
+/** The parts of a promise: going through them is no step away from it. */
+const OF_PROMISES = new Set([
+  code('Promise'),
+  code('system / PromiseReaction'),
+  code('system / PromiseCapability'),
+  code('system / AsyncGeneratorRequest'),
+])
 
 const MAX_DEPTH = 14
 const MAX_VISITS = 20_000
@@ -56,6 +65,9 @@ const LOADER = new Set([
   'ResolveCache',
   'ModuleWrap',
 ])
+
+/** Where V8 keeps the promises that `Atomics.notify` settles. */
+const WAIT_ASYNC = 'atomics_waitasync_promises'
 
 const NODE_PARTS = [
   ['node:internal/deps/undici/', 'fetch'],
@@ -107,6 +119,19 @@ function systemBehind(graph: HeapGraph, node: number): HeldBy['behind'] {
   return undefined
 }
 
+/** Nodes to look at now, and those that are a step further away. */
+interface Steps {
+  level: number[]
+  next: number[]
+}
+
+/** What `Promise.withResolvers` answers with, or the same by hand: who calls its function is wanted, not who keeps it. */
+function isDeferred(graph: HeapGraph, node: number): boolean {
+  if (!graph.isObject(node) || graph.name(node) !== 'Object') return false
+  const resolve = graph.edge(node, 'resolve')
+  return resolve >= 0 && graph.isClosure(resolve) && isBuiltin(graph, resolve)
+}
+
 class HolderWalk {
   readonly #graph: HeapGraph
   /** Also objects that merely keep the promise itself, which cannot settle it. */
@@ -136,14 +161,16 @@ class HolderWalk {
     for (let depth = 0; depth < MAX_DEPTH && level.length + late.length > 0; depth++) {
       const next: number[] = []
       const later: typeof late = []
+      // The list grows while it is walked: what belongs to promises themselves costs no step.
+      const steps = { level, next }
       for (const node of level) {
         for (const edge of this.#graph.incoming(node)) {
           if (this.#from.size >= this.#most) return this.#candidates
           if (this.#isErrorListener(edge)) later.push([node, edge])
-          else this.#step(node, edge, next)
+          else this.#step(node, edge, steps)
         }
       }
-      for (const [node, edge] of late) this.#step(node, edge, next)
+      for (const [node, edge] of late) this.#step(node, edge, { level: next, next })
       late = later
       if (this.#candidates.filter((candidate) => candidate.rank === 0).length >= MAX_HELD_BY) break
       level = next
@@ -151,7 +178,7 @@ class HolderWalk {
     return this.#candidates
   }
 
-  #step(node: number, edge: number, next: number[]): void {
+  #step(node: number, edge: number, steps: Steps): void {
     const graph = this.#graph
     const type = graph.edgeType(edge)
     const label = graph.edgeCode(edge)
@@ -165,13 +192,15 @@ class HolderWalk {
     if (type === graph.kind.property && /^(constructor|prototype)$/.test(graph.label(edge))) return
     const step: Step = { node: source, edge, to: node, next: this.#from.get(node) ?? null }
     const name = graph.name(source)
+    if (name === 'system / NativeContext' && graph.label(edge) === WAIT_ASYNC)
+      this.#add(step, 'Atomics.waitAsync', 0, 'Atomics.waitAsync')
     if (name === 'system / ScopeInfo' || name === 'system / NativeContext' || name === 'system / WeakCell') return
 
     if (graph.nameCode(node) === PROMISE && this.#isKeeping(source, type, name)) {
       if (!this.#keepers && !LOADER.has(name)) return
     }
     if (graph.nameCode(source) === CONTEXT_NAME) {
-      this.#context(source, node, step, type, next)
+      this.#context(source, node, step, type, steps)
       return
     }
     if (graph.isObject(source)) {
@@ -187,7 +216,8 @@ class HolderWalk {
       return
     }
     this.#from.set(source, step)
-    next.push(source)
+    const free = OF_PROMISES.has(graph.nameCode(source)) || (graph.isClosure(source) && isBuiltin(graph, source))
+    ;(free ? steps.level : steps.next).push(source)
   }
 
   #isErrorListener(edge: number): boolean {
@@ -209,7 +239,7 @@ class HolderWalk {
     return type === graph.kind.context || type === graph.kind.property || type === graph.kind.element
   }
 
-  #context(context: number, node: number, step: Step, type: number, next: number[]): void {
+  #context(context: number, node: number, step: Step, type: number, steps: Steps): void {
     const graph = this.#graph
     // The context of an await leads to the function that waits, not to what it waits for.
     const extension = graph.internal(context, EXTENSION)
@@ -224,13 +254,13 @@ class HolderWalk {
         return
       }
     } else if (type === graph.kind.context || (type === graph.kind.hidden && script !== '')) {
-      const rank = graph.isClosure(node) || graph.nameCode(node) === PROMISE ? 2 : 1
+      const rank = graph.isClosure(node) || graph.nameCode(node) === PROMISE || isDeferred(graph, node) ? 2 : 1
       this.#add(step, 'variable', rank)
       if (rank === 1 && !this.#through) return
     }
     if (wide) return
     this.#from.set(context, step)
-    next.push(context)
+    ;(script === '' ? steps.level : steps.next).push(context)
   }
 
   /** Script of the functions that were made in this context, '' when none is left. */
@@ -287,10 +317,21 @@ class HolderWalk {
     }
     if (event !== undefined) candidate.event = event
     for (let at: Step | null = step; at; at = at.next) {
-      if (isFakeClock(graph, at.node) || isFakeTimer(graph, at.node)) candidate.fakeClock = true
+      if (isFakeClock(graph, at.node) || isFakeTimer(graph, at.node) || clockParts(graph).has(at.node))
+        candidate.fakeClock = true
     }
     this.#candidates.push(candidate)
   }
+}
+
+const clocks = new WeakMap<HeapGraph, ReadonlySet<number>>()
+
+function clockParts(graph: HeapGraph): ReadonlySet<number> {
+  const known = clocks.get(graph)
+  if (known !== undefined) return known
+  const parts = replacedTimers(graph)
+  clocks.set(graph, parts)
+  return parts
 }
 
 const MEANINGLESS = new Set([FUNCTION, SHARED, MAP, ELEMENTS, PROPERTIES, RECEIVER, REGISTERS])

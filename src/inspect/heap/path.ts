@@ -60,21 +60,3 @@ function keyBefore(graph: HeapGraph, step: Step): string | null {
   }
   return null
 }
-
-/** The clock of `@sinonjs/fake-timers`, which vitest installs: known by its methods. */
-export function isFakeClock(graph: HeapGraph, node: number): boolean {
-  if (!graph.isObject(node)) return false
-  let methods = 0
-  const end = graph.endEdge(node)
-  for (let edge = graph.firstEdge(node); edge < end; edge++) {
-    if (graph.edgeType(edge) !== graph.kind.property) continue
-    const label = graph.label(edge)
-    if (label === 'tick' || label === 'runAll' || label === 'runToLast') methods++
-  }
-  return methods >= 3
-}
-
-/** A timer of such a clock: its time to run is a field `callAt`, visible when it is not a small integer. */
-export function isFakeTimer(graph: HeapGraph, node: number): boolean {
-  return graph.isObject(node) && graph.name(node) === 'Object' && graph.edge(node, 'callAt') >= 0
-}

@@ -46,6 +46,8 @@ export interface HandleRegistry {
    * listens has accepted, the other end of a socket that is listed.
    */
   live(filter?: LiveFilter): HandleEntry[]
+  /** The `LiveHandle.id` of an object; undefined when its making was not seen. Looks through all of them. */
+  idOf(thing: object): number | undefined
   /** A point in time: the id of the youngest handle. */
   mark(): number
   /** Number of handles that are open, those included that hold nothing. */
@@ -202,6 +204,10 @@ class Registry implements HandleRegistry, HandleSink {
     }
     records.length = kept
     return open
+  }
+
+  idOf(thing: object): number | undefined {
+    return this.#records.find((record) => record.thing.deref() === thing)?.id
   }
 
   live(filter: LiveFilter = {}): HandleEntry[] {

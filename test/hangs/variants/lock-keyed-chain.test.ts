@@ -1,4 +1,4 @@
-// expect: {"id":"lock-keyed-chain","class":"lock-or-semaphore-deadlock","test":"moves a file onto itself","culprit":"lock-keyed-chain.test.ts:31","accept":["lock-keyed-chain.test.ts:12","lock-keyed-chain.test.ts:14","lock-keyed-chain.test.ts:23","lock-keyed-chain.test.ts:31"],"holder":"lock-keyed-chain.test.ts:23","kind":"hang","mustMention":["withKey"]}
+// expect: {"id":"lock-keyed-chain","class":"lock-or-semaphore-deadlock","test":"moves a file onto itself","culprit":"lock-keyed-chain.test.ts:24","accept":["lock-keyed-chain.test.ts:12","lock-keyed-chain.test.ts:14","lock-keyed-chain.test.ts:23","lock-keyed-chain.test.ts:31"],"holder":"lock-keyed-chain.test.ts:23","kind":"hang","mustMention":["withKey"]}
 // A lock per key, kept as a chain of promises in a map; moving asks for the same key twice.
 import { expect, test } from 'vitest'
 
