@@ -1,7 +1,6 @@
 /** What only the text of the user's files tells. */
 
 import type { AwaitFrame, Frame } from '../src/dump/facts.ts'
-import { functionAt } from '../src/inspect/code-outline.ts'
 import { ScriptText } from '../src/inspect/script-text.ts'
 
 /** Reads a file by the path of a site; null when it cannot be read. */
@@ -80,11 +79,16 @@ export class SourceFacts {
     const text = this.#text(frame.site.path)
     if (text === undefined) return undefined
     const offset = text.offset({ line: frame.site.line, column: frame.site.column ?? 1 })
-    const block = offset < 0 ? null : functionAt(text.root, offset)
-    if (block === null) return undefined
-    const match = TURN.exec(text.plain.slice(block.start, block.end))
-    if (match === null) return undefined
-    const line = text.text.slice(0, block.start + match.index).split('\n').length
+    let from = -1
+    // Outwards from block to block: headers of functions with types are not read here.
+    for (let level = 0, block = blockAround(text.plain, offset); block && level < MOST_LEVELS; level++) {
+      const match = TURN.exec(text.plain.slice(block.from, block.to))
+      if (match !== null) from = block.from + match.index
+      if (from >= 0) break
+      block = blockAround(text.plain, block.from - 1)
+    }
+    if (from < 0) return undefined
+    const line = text.text.slice(0, from).split('\n').length
     const source = text.text.split('\n')[line - 1] ?? ''
     return { fn: frame.fn, site: { path: frame.site.path, line }, source: source.trim(), user: true }
   }
@@ -122,6 +126,28 @@ const CLOCK =
 /** Puts the real ones back. */
 const BACK = /=\s*(?:[\w$]*\.)*_?(?:real|orig|native|saved|old|prev|before|true)[\w$]*(?:\.[\w$]+)?\s*;?\s*$/i
 const TURN = /\b(?:process\.nextTick|nextTick|queueMicrotask)\s*\(|\bawait\b|\.then\s*\(/
+
+const MOST_LEVELS = 4
+
+/** The nearest braces around an offset. */
+function blockAround(plain: string, offset: number): { from: number; to: number } | undefined {
+  let depth = 0
+  let from = -1
+  for (let at = offset - 1; at >= 0; at--) {
+    if (plain[at] === '}') depth++
+    else if (plain[at] === '{' && depth-- === 0) {
+      from = at
+      break
+    }
+  }
+  if (from < 0) return undefined
+  depth = 0
+  for (let at = from; at < plain.length; at++) {
+    if (plain[at] === '{') depth++
+    else if (plain[at] === '}' && --depth === 0) return { from, to: at + 1 }
+  }
+  return undefined
+}
 
 function hasUserBelow(frame: AwaitFrame, awaits: readonly AwaitFrame[], awaited: ReadonlySet<number>): boolean {
   if (!awaited.has(frame.id)) return false

@@ -14,9 +14,11 @@ import {
   type DumpResource,
   type DumpTask,
   type DumpVerdict,
+  type DumpWait,
   type DumpWaitedFor,
 } from './schema.ts'
 import { stateWords } from './stream-waits.ts'
+import { waitReason } from './wait-reason.ts'
 import { sameLine } from './words.ts'
 
 /** Options of {@link buildRecord}. */
@@ -34,7 +36,6 @@ const MOST_RESOURCES = 200
 function notTaken(facts: HangFacts): string[] {
   return [
     ...(facts.handles ? [] : ['creation sites of active resources were not recorded: only their kinds are counted']),
-    'cycles between awaits are not looked for yet',
   ]
 }
 
@@ -132,6 +133,7 @@ function verdictOf(judged: Verdict, redactor: Redactor): DumpVerdict {
     ...verdict,
     diagnosis: redactor.text(verdict.diagnosis),
     evidence: verdict.evidence.map((one) => redactor.text(one)),
+    ...(verdict.cycles && { cycles: verdict.cycles.map((ring) => ring.map((one) => redactor.text(one))) }),
     ...(at && { culpritFrame: frame(redactor.frame(at)) }),
   }
 }
@@ -145,7 +147,10 @@ function actorOf(facts: HangFacts): DumpActor {
     ...(sync && { syncStack: frames(sync.frames), secondStack: frames(sync.second), microtasks: sync.microtasks }),
     ...(crumb && { crumb: { ...crumb, frames: frames(crumb.frames) } }),
     ...(facts.kernel.length > 0 && { kernel: facts.kernel }),
-    ...(facts.awaits && { awaits: facts.awaits.map(awaitOf), owner: facts.owner }),
+    ...(facts.awaits && {
+      awaits: facts.awaits.map((one) => ({ ...awaitOf(one), ...waitOf(facts, one) })),
+      owner: facts.owner,
+    }),
     tasks: facts.actors ? tasksOf(facts.actors) : [],
     resources: (facts.handles ?? []).slice(0, MOST_RESOURCES).map(resource),
     ...(facts.resources && { resourceCounts: facts.resources }),
@@ -153,8 +158,17 @@ function actorOf(facts: HangFacts): DumpActor {
 }
 
 function awaitOf(one: AwaitFrame): DumpAwait {
-  const { id, awaitedBy, owner, heldBy, exact, count } = one
-  return { ...frame(one), id, awaitedBy, owner, heldBy, exact, ...(count !== undefined && { count }) }
+  const { id, awaitedBy, owner, heldBy, exact, count, members } = one
+  return {
+    ...frame(one),
+    id,
+    awaitedBy,
+    owner,
+    heldBy,
+    exact,
+    ...(count !== undefined && { count }),
+    ...(members && { members }),
+  }
 }
 
 function otherOf(facts: HangFacts, one: OtherThread): DumpOther {
@@ -176,6 +190,11 @@ function otherOf(facts: HangFacts, one: OtherThread): DumpOther {
     ...(kernel.length > 0 && { kernel }),
     ...(notes.length > 0 && { notes }),
   }
+}
+
+function waitOf(facts: HangFacts, one: AwaitFrame): { wait?: DumpWait } {
+  const wait = waitReason(facts, one)
+  return wait === undefined ? {} : { wait }
 }
 
 function resource({ id, kind, ref, ageMs, what, created, by }: Handle): DumpResource {

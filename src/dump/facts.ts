@@ -26,6 +26,8 @@ export interface AwaitFrame extends Frame {
   /** Label of the test or hook that it belongs to; null: left by an earlier test, or nobody's. */
   owner: string | null
   heldBy: HeldBy[]
+  /** It awaits a combinator of promises: which of its members are pending, counted from 0. */
+  members?: { of: string; pending: number[] }
   /** Where the function is defined; absent when that is not known. */
   definedAt?: Site
   /** False when only the definition of the function is known, not the line of the `await`. */
@@ -171,6 +173,8 @@ export interface Verdict {
   holder?: Site
   evidence: string[]
   hint?: string
+  /** Rings of waits: each member waits for the next one, the last for the first. */
+  cycles?: string[][]
   /** Other classes that would also fit, when the confidence is `guess`. */
   alsoConsidered?: string[]
   /** Frames for the error's stack, innermost first. */

@@ -24,6 +24,9 @@ interface Kind {
   consider?: string[]
 }
 
+/** Why a promise in a queue of the program's own does not settle. */
+export const TURN = 'its turn has not come'
+
 const LOCK = 'lock-or-semaphore-deadlock'
 const PIPE = 'pipe-or-backpressure-deadlock'
 const CHILD = 'child-process-stuck'
@@ -97,7 +100,7 @@ const KINDS: Kind[] = [
   {
     owner: /lock|mutex|semaphore|pool|limit|gate|latch|queue/i,
     live: false,
-    why: 'its turn has not come',
+    why: TURN,
     hint: 'look for the code that took it and has not given it back',
     consider: [LOCK],
   },
@@ -105,7 +108,7 @@ const KINDS: Kind[] = [
     owner: /./,
     path: /queue|wait|pending|acquire|lock|mutex|semaphore|permit|tail/i,
     live: false,
-    why: 'its turn has not come',
+    why: TURN,
     hint: 'look for the code that took it and has not given it back',
     consider: [LOCK],
   },

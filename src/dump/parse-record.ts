@@ -76,7 +76,12 @@ const frame = object({ fn: text, site }, frameOptional)
 const heldBy = object({ owner: text, path: text }, { event: text, fakeClock: flag })
 const awaitFrame = object(
   { fn: text, site, id: whole, awaitedBy: listOf(whole), owner: orNull(text), heldBy: listOf(heldBy), exact: flag },
-  { ...frameOptional, count: whole },
+  {
+    ...frameOptional,
+    count: whole,
+    wait: object({ reason: text, for: text }, { created: site }),
+    members: object({ of: text, pending: listOf(whole) }),
+  },
 )
 const phase = oneOf('start', 'collect', 'hook', 'test', 'teardown', 'after-tests', 'program')
 const program = object(

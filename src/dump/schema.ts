@@ -22,8 +22,31 @@ export interface DumpFrame {
   hidden?: number
 }
 
+/** Who can still settle what a leaf of the await graph waits for. */
+export interface DumpWait {
+  /** From a closed list; `promise`: only the program's own code. */
+  reason:
+    | 'lock'
+    | 'event'
+    | 'timer'
+    | 'io'
+    | 'stream item'
+    | 'stream space'
+    | 'process exit'
+    | 'worker message'
+    | 'module load'
+    | 'promise'
+  /** A phrase: `'exit' of child 4912 \`node job.js\``. */
+  for: string
+  /** Where that was made. */
+  created?: Site
+}
+
 /** A suspended function in the await graph. */
 export interface DumpAwait extends DumpFrame {
+  wait?: DumpWait
+  /** It awaits a combinator of promises: which of its members are pending, counted from 0. */
+  members?: { of: string; pending: number[] }
   id: number
   awaitedBy: number[]
   owner: string | null

@@ -74,6 +74,7 @@ export function createMapper(getMap: GetMap, root: string): Mapper {
         awaitedBy: suspended.awaitedBy,
         owner: suspended.owner,
         heldBy: suspended.heldBy,
+        ...(suspended.members && { members: suspended.members }),
         ...(suspended.definedAt && suspended.user && { definedAt: locate(suspended.definedAt).site }),
         exact: suspended.at !== null,
         ...(suspended.count !== undefined && { count: suspended.count }),

@@ -63,6 +63,8 @@ export interface SuspendedFunction {
   /** Position of the very `await` (or `yield`); null when it was not resolved (budget). */
   at: Position | null
   locals?: Record<string, string>
+  /** It awaits `Promise.all` and its like (not `race`): which of the members are pending, counted from 0. */
+  members?: { of: string; pending: number[] }
   /** Ids of the suspended functions that wait for this one. */
   awaitedBy: number[]
   /** Label of the section that (transitively) awaits it, see `OwnerRule`; null when nothing of ours awaits it. */

@@ -129,6 +129,20 @@ export function opaqueHistory(
   code: CountedCode,
   chains: readonly WaitChain[],
 ): OpaqueHistory {
+  const named = historyOf(records, call, chain, layers, code, chains)
+  if (call.receiver === '' || named.around.length > 0 || named.sites.some(({ missing }) => missing > 0)) return named
+  // One lock may have several names, such as those of parameters.
+  return historyOf(records, { ...call, receiver: '' }, chain, layers, code, chains)
+}
+
+function historyOf(
+  records: PromiseRecords,
+  call: OpaqueCall,
+  chain: WaitChain,
+  layers: LockLayers,
+  code: CountedCode,
+  chains: readonly WaitChain[],
+): OpaqueHistory {
   const same = (other: OpaqueCall | undefined): other is OpaqueCall =>
     other !== undefined && other.method === call.method && (call.receiver === '' || other.receiver === call.receiver)
   const waiting = new Map<string, number>()

@@ -1,4 +1,4 @@
-import { type AsyncStackFrame, asyncStacks } from './async-stacks.ts'
+import { type AsyncStack, type AsyncStackFrame, asyncStacks } from './async-stacks.ts'
 import type { InspectorCall } from './drive.ts'
 import type { AsyncFacts, HeldBy, Position, SuspendedFunction } from './facts.ts'
 import { findAwaiters } from './heap/awaiters.ts'
@@ -238,7 +238,11 @@ function* resolvePositions(
   const order = resolveOrder(listed, options).filter((entry) => facts.has(entry))
   if (order.length === 0) return
   const places = options.stacks === false ? [] : yield* placesOf(heap, listed, notes)
-  for (const [entry, at] of places) facts.get(entry)!.at ??= at
+  for (const [entry, { at, members }] of places) {
+    const fact = facts.get(entry)!
+    fact.at ??= at
+    if (members) fact.members = members
+  }
   const began = now()
   let slowest = 0
   let tried = 0
@@ -269,21 +273,52 @@ function* resolvePositions(
     )
 }
 
+interface Place {
+  at: Position
+  members?: NonNullable<SuspendedFunction['members']>
+}
+
+const placeKey = ({ url, line, column }: Position): string => `${url}:${line}:${column}`
+
+/**
+ * Which members of `Promise.all` and its like are pending, by the place of the `await` that waits for them: V8 writes their
+ * index into the stack. Several functions at the same `await` share their numbers.
+ */
+function pendingMembers(stacks: readonly AsyncStack[]): Map<string, NonNullable<SuspendedFunction['members']>> {
+  const found = new Map<string, { of: string; pending: Set<number> }>()
+  for (const { frames } of stacks) {
+    for (const [place, { fn, at, index }] of frames.entries()) {
+      const waiter = frames[place + 1]?.at
+      if (at !== null || index === undefined || waiter == null) continue
+      const known = found.get(placeKey(waiter))
+      if (known === undefined) found.set(placeKey(waiter), { of: fn, pending: new Set([index]) })
+      else known.pending.add(index)
+    }
+  }
+  return new Map([...found].map(([key, { of, pending }]) => [key, { of, pending: [...pending].sort((a, b) => a - b) }]))
+}
+
 /** Where each function stands, as far as V8 finds it from the promise that it awaits. */
 function* placesOf(
   heap: HeapGraph,
   listed: readonly Entry[],
   notes: string[],
-): Generator<InspectorCall, Map<Entry, Position>, unknown> {
-  const places = new Map<Entry, Position>()
+): Generator<InspectorCall, Map<Entry, Place>, unknown> {
+  const places = new Map<Entry, Place>()
   try {
     const nearest = new Map<number, AsyncStackFrame>()
     const found = yield* asyncStacks({ ids: true })
     for (const { promise, frames } of found.stacks) if (frames[0]) nearest.set(promise, frames[0])
+    const members = pendingMembers(found.stacks)
     for (const entry of listed) {
       for (const node of entry.generator.awaits) {
         const at = nearest.get(heap.id(node))?.at
-        if (at) places.set(entry, { ...at, url: entry.generator.script || at.url })
+        if (!at) continue
+        const waitsFor = members.get(placeKey(at))
+        places.set(entry, {
+          at: { ...at, url: entry.generator.script || at.url },
+          ...(waitsFor && { members: waitsFor }),
+        })
       }
     }
     notes.push(...found.notes)

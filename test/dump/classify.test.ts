@@ -438,3 +438,80 @@ describe('a heap without a snapshot', () => {
     expect(waitingAt('await gate.pass()', []).class).toBe('lost-promise')
   })
 })
+
+describe('shapes that variants of the corpus have', () => {
+  const emitter = (owner: string, event: string) => [heldBy(owner, `${owner}._events.${event}`, { event, id: 7 })]
+  const QUIET = { resources: { PipeWrap: 3 } }
+
+  test('an emitter of the program’s own is lost when nothing is open that could run the code which emits', () => {
+    const verdict = waitingAt("await once(bus, 'built')", emitter('Bus', 'built'), QUIET)
+    expect(verdict.class).toBe('lost-promise')
+    expect(verdict.diagnosis).toContain('Bus._events.built')
+  })
+
+  test('it is not when a timer or server is open, or when the emitter is one of Node’s', () => {
+    const open = { resources: { PipeWrap: 3, Timeout: 1 } }
+    expect(waitingAt("await once(bus, 'built')", emitter('Bus', 'built'), open).class).not.toBe('lost-promise')
+    for (const owner of ['Server', 'ClientRequest', 'FSWatcher', 'Worker', 'ReadStream']) {
+      expect(waitingAt("await once(x, 'close')", emitter(owner, 'close'), QUIET).class, owner).not.toBe('lost-promise')
+    }
+  })
+
+  test('a signal that nobody drives is lost, one with a time limit is not', () => {
+    const signal = (driven: boolean): Partial<HangFacts> => ({
+      ...QUIET,
+      waitedFor: {
+        objects: [{ id: 7, name: 'AbortSignal', asyncIds: [], signal: { aborted: true, driven } }],
+        children: [],
+        sockets: [],
+        signals: [],
+        fetches: [],
+      },
+    })
+    const held = emitter('AbortSignal', 'abort')
+    expect(waitingAt("await once(signal, 'abort')", held, signal(false)).class).toBe('lost-promise')
+    expect(waitingAt("await once(signal, 'abort')", held, signal(true)).class).not.toBe('lost-promise')
+  })
+
+  test('a timer of another clock than the runner’s is a fake timer, with the line that installed it', () => {
+    const held = [heldBy('Timeout', 'Timeout.callback', { fakeClock: true })]
+    const clocks = [
+      frame('<anonymous>', 'test/a.test.ts:4:3', "mock.timers.enable({ apis: ['setTimeout'] })"),
+      frame('<anonymous>', 'test/a.test.ts:30:3', 'mock.timers.enable()'),
+    ]
+    const verdict = waitingAt('await save()', held, { clocks })
+    expect(verdict).toMatchObject({ class: 'fake-timers', variant: 'other-clock', holder: { line: 4 } })
+    expect(verdict.diagnosis).toContain('setTimeout')
+    expect(waitingAt('await save()', [heldBy('Timeout', 'Timeout._onTimeout')], { clocks }).class).not.toBe(
+      'fake-timers',
+    )
+  })
+
+  test('in a recursion the line of the call to itself is named, in other stacks the innermost one', () => {
+    const self = frame('paths', 'test/a.test.ts:9:10', 'return paths(w - 1, h) + paths(w, h - 1)')
+    const top = frame('paths', 'test/a.test.ts:8:7', 'if (w === 0) return 1')
+    const blocked = (frames: (typeof self)[]): Verdict =>
+      classify(
+        factsOf({ loop: 'blocked', awaits: null, sync: { frames, second: frames.slice(1), microtasks: 'still' } }),
+      )
+    expect(line(blocked([top, self, self, self, self]))).toBe('test/a.test.ts:9')
+    expect(line(blocked([top, self]))).toBe('test/a.test.ts:8')
+  })
+
+  test('ticks that feed themselves are blamed on the line that asks for the next one', () => {
+    const found = frame('flush', 'test/a.test.ts:8:7', 'if (queue.length === 0) return')
+    const turn = frame('flush', 'test/a.test.ts:11:3', 'process.nextTick(flush)')
+    const sync = { frames: [found], second: [found], microtasks: 'turning' as const }
+    expect(line(classify(factsOf({ loop: 'blocked', awaits: null, sync: { ...sync, turn } })))).toBe(
+      'test/a.test.ts:11',
+    )
+    expect(line(classify(factsOf({ loop: 'blocked', awaits: null, sync })))).toBe('test/a.test.ts:8')
+  })
+
+  test('an import that was begun on another line is seen by what loads below the await', () => {
+    const below = suspended(2, frame('run', 'node:internal/modules/esm/module_job:561:3'), { awaitedBy: [1] })
+    const leaf = suspended(1, frame('<anonymous>', 'test/a.test.ts:22:15', 'const mod = await loading'))
+    expect(classify(factsOf({ awaits: [leaf, below] })).class).toBe('module-loading-deadlock')
+    expect(classify(factsOf({ awaits: [leaf] })).class).not.toBe('module-loading-deadlock')
+  })
+})

@@ -9,6 +9,7 @@ const isUser = (url: string): boolean => url.includes('fixtures/locks')
 const counts = startCallCounts(isUser)
 // Only what is loaded after the counting began is counted.
 const fixture = await import('./fixtures/locks.ts')
+const others = await import('./fixtures/locks-of-others.ts')
 /** What hangs stays reachable: it is to be looked at, not to be collected. */
 const kept: unknown[] = []
 
@@ -80,4 +81,33 @@ test('a queue that is merely empty and a result that never comes are no locks', 
   const facts = await look(fixture.loading)
   expect(facts.waits).toEqual([])
   expect(facts.others.map(({ fn }) => fn)).toEqual(['get'])
+})
+
+test('a lock of a package that an earlier call of the same function kept', async () => {
+  const facts = await look(others.kept)
+  expect(brief(facts)).toEqual([{ lock: 'leaky.acquire', style: 'queue', call: 'open', taken: ['open left 1'] }])
+})
+
+test('a lock of a package that the function which it runs asks for again', async () => {
+  const facts = await look(others.around)
+  expect(brief(facts)).toEqual([{ lock: 'nested.run', style: 'queue', call: 'inner', taken: ['around flow 1'] }])
+})
+
+test('a function of the user’s that only passes the lock of a package on is a part of it', async () => {
+  const [wait] = (await look(others.wrapped)).waits
+  expect(wait?.method).toBe('withTurn')
+  expect(wait?.holders[0]).toMatchObject({ by: 'flow', taken: { fn: 'wrapped' } })
+  expect(wait?.holders[0]?.taken.at?.line).toBeLessThan(wait?.call.at?.line ?? 0)
+})
+
+test('a call into a package that once got an answer and then none is no lock', async () => {
+  const facts = await look(others.silent)
+  expect(facts.waits).toEqual([])
+  expect(facts.others.map(({ fn }) => fn)).toEqual(['silent'])
+})
+
+test('two locks of a package in opposite order are held by one another', async () => {
+  const facts = await look(others.crossed)
+  expect(facts.waits).toHaveLength(2)
+  for (const { holders } of facts.waits) expect(holders[0]?.taken.fn).toBe('crossing')
 })

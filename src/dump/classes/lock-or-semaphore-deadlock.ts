@@ -19,7 +19,13 @@ export const lockOrSemaphoreDeadlock: HangClass = {
     if (facts.loop !== 'idle' || !PHASES.has(facts.phase) || locks === undefined) return undefined
     const leaves = ownFrames(facts).length > 0 ? leavesOf(facts) : []
     const wait = choose(locks.waits, leaves)
-    return wait === undefined || heldUp(wait, locks.waits, leaves) ? undefined : verdictOf(facts, wait)
+    if (wait === undefined || heldUp(wait, locks.waits, leaves)) return undefined
+    // The run again stands where the hung one stands: it is the same ring.
+    return verdictOf(
+      facts,
+      wait,
+      leaves.some((leaf) => standsAt(wait, leaf)),
+    )
   },
 }
 
@@ -51,17 +57,18 @@ function heldUp(wait: LockWaitFrames, waits: readonly LockWaitFrames[], leaves: 
   )
 }
 
-function verdictOf(facts: HangFacts, wait: LockWaitFrames): Verdict | undefined {
+function verdictOf(facts: HangFacts, wait: LockWaitFrames, seen: boolean): Verdict | undefined {
   const [holder, ...more] = wait.holders
   if (holder === undefined) return undefined
   const proven = facts.lost?.proven === true && facts.awaits !== null
   const ring = holder.by !== 'left'
   return {
     class: NAME,
-    confidence: proven && ring ? 'certain' : 'likely',
+    confidence: (proven || seen) && ring ? 'certain' : 'likely',
     diagnosis: `${subject(facts)} waits at ${awaitedAt(wait.call)}${inFunction(wait.call)} for its turn in ${calledAs(wait)}: ${held(wait)}.`,
     culprit: siteOf(wait.call),
     holder: siteOf(holder.taken),
+    ...(ring && { cycles: [ringOf(wait, facts.locks?.waits ?? [])] }),
     evidence: [
       `taken by ${named(holder.taken)}${holder.missing > 1 ? `, ${count(holder.missing, 'time')} without giving it back` : ''}`,
       ...more.slice(0, 3).map(({ taken }) => `also taken by ${named(taken)}`),
@@ -81,6 +88,31 @@ function verdictOf(facts: HangFacts, wait: LockWaitFrames): Verdict | undefined 
 function calledAs({ lock, method }: LockWaitFrames): string {
   if (method === '') return lock === '' ? 'the lock' : lock
   return /^[A-Z]/.test(lock) ? `${lock}.${method}()` : `${method}()`
+}
+
+const MOST_MEMBERS = 8
+
+/** The waits of a ring, as far as the names of their functions lead back. */
+function ringOf(first: LockWaitFrames, waits: readonly LockWaitFrames[]): string[] {
+  const ring = [first]
+  for (let at = first; ring.length < MOST_MEMBERS; ) {
+    const holder = at.holders[0]
+    if (holder?.by !== 'waits') break
+    const next = waits.find(
+      (one) => !ring.includes(one) && [one.call, ...one.outer].some((frame) => isSame(frame, holder.taken)),
+    )
+    if (next === undefined) break
+    ring.push(next)
+    at = next
+  }
+  return ring.map((wait) => {
+    const { taken } = wait.holders[0] as LockWaitFrames['holders'][number]
+    return `${named(wait.call)} waits for its turn in ${calledAs(wait)}, which was taken by ${named(taken)}`
+  })
+}
+
+function isSame(a: Frame, b: Frame): boolean {
+  return a.fn === b.fn && a.site.path === b.site.path
 }
 
 function held(wait: LockWaitFrames): string {

@@ -49,6 +49,7 @@ function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
         : `the awaited promise is held by the module loader (${loader.path})`,
       ...circumstances(facts),
     ],
+    ...(inCircle && { cycles: [[`the load of ${inCircle.site.path} waits for itself, by way of what it imports`]] }),
     hint: 'break the cycle: a module must not await the import of one that imports it back, statically or not',
     ...(!seen && { alsoConsidered: ['lost-promise'] }),
     stack: userStack(leaf.chain),

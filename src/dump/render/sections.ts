@@ -15,9 +15,7 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
   const sections: Section[] = []
   const { actors, verdict } = record
   if (verdict.cycles !== undefined && verdict.cycles.length > 0) {
-    const lines = verdict.cycles.map(
-      (ids) => `${ids.map((id) => oneLine(id)).join(' -> ')} -> back to ${oneLine(ids[0] ?? '')}`,
-    )
+    const lines = verdict.cycles.flatMap(cycleLines)
     sections.push([`cycle (${verdict.cycles.length} found)`, lines])
   }
   for (const actor of actors) sections.push([`sync stack: ${actor.path}`, syncLines(actor, record, marks)])
@@ -45,6 +43,13 @@ export function sectionsOf(record: DumpRecord, marks: Marks): Section[] {
   sections.push([title, again.length > 0 ? again : ['(no command is known)']])
   sections.push(['capture notes', captureLines(record)])
   return sections
+}
+
+/** Ids fit on one line; members that are sentences get a line each. */
+function cycleLines(members: string[]): string[] {
+  const words = members.map((one) => oneLine(one, 240))
+  if (words.every((one) => one.length <= 30)) return [`${words.join(' -> ')} -> back to ${words[0] ?? ''}`]
+  return [...words, '  back to the first']
 }
 
 function syncLines(actor: DumpActor, record: DumpRecord, marks: Marks): string[] {

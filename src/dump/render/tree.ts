@@ -1,6 +1,6 @@
 import type { HeldBy } from '../../inspect/facts.ts'
-import type { DumpActor, DumpAwait } from '../schema.ts'
-import { count, oneLine } from '../words.ts'
+import type { DumpActor, DumpAwait, DumpWait } from '../schema.ts'
+import { count, list, oneLine, where } from '../words.ts'
 import { foldLine, frameLine, isUserFrame, localsLine } from './frames.ts'
 import type { Marks } from './marks.ts'
 import { Shapes } from './shapes.ts'
@@ -162,6 +162,9 @@ class Graph {
     const lines = [frame.exact ? line : `${line}   (defined here; the line of its await is not known)`]
     const locals = localsLine(frame)
     if (locals !== undefined) lines.push(`${bar}${same ? '' : 'one of them: '}${locals}`)
+    const { members, wait } = frame
+    if (members !== undefined) lines.push(bar + memberWords(members))
+    if (wait !== undefined) lines.push(bar + waitWords(wait))
     lines.push(...holders(frame.heldBy, bar))
     lines.push(...this.#level(below, inner, depth + 1))
     return lines
@@ -171,6 +174,15 @@ class Graph {
 function sameLocals(a: DumpAwait, b: DumpAwait): boolean {
   const [one, other] = [Object.entries(a.locals ?? {}), b.locals ?? {}]
   return one.length === Object.keys(other).length && one.every(([name, value]) => other[name] === value)
+}
+
+function memberWords({ of, pending }: NonNullable<DumpAwait['members']>): string {
+  return `Promise.${oneLine(of, 20)}: ${pending.length === 1 ? 'member' : 'members'} ${list(pending.map(String))} pending (counted from 0)`
+}
+
+function waitWords({ reason, for: what, created }: DumpWait): string {
+  const at = created === undefined ? '' : `   created ${where(created)}`
+  return `waits for ${oneLine(reason, 40)}: ${oneLine(what, 200)}${at}`
 }
 
 type Node = { frame: DumpAwait; times: number; same: boolean } | { folded: DumpAwait[]; beneath: DumpAwait[] }
