@@ -26,7 +26,8 @@ export function anyValue(random: Random, depth = 3): unknown {
       return Array.from({ length: random.below(6) }, () => anyValue(random, depth - 1))
     case 10: {
       // A single one: lists of lists of lists grow out of all bounds.
-      const one = anyValue(random, 0)
+      const any = anyValue(random, 0)
+      const one = typeof any === 'string' ? any.slice(0, 50) : any
       return Array.from({ length: random.skewed(3000) }, () => one)
     }
     case 11:
@@ -112,7 +113,8 @@ export function damageValue(value: unknown, random: Random): unknown {
         holder[key] = anyValue(random)
     }
   }
-  return copy.root
+  // What was put into an object that stands in a list many times is there many times as well.
+  return sizeOf(copy.root, MOST_VALUES) > MOST_VALUES ? null : copy.root
 }
 
 /** Makes one of all lists very long. */
@@ -150,7 +152,7 @@ function sizeOf(value: unknown, limit: number): number {
   const open = [value]
   while (open.length > 0 && size <= limit) {
     const one = open.pop()
-    size++
+    size += typeof one === 'string' ? 1 + one.length / 16 : 1
     if (typeof one === 'object' && one !== null) for (const inner of Object.values(one)) open.push(inner)
   }
   return size
