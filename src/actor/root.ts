@@ -6,6 +6,7 @@ import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, UsageError } from '../errors.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
+import { endBackends } from '../spawn/at-runtime-end.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { checkBackend, resolveSpawnMethod } from '../spawn/registry.ts'
 import { abandonedThreads, leaveThreadsBehind } from '../spawn/thread/abandoned.ts'
@@ -219,6 +220,7 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
     } catch (error) {
       log('critical', `the root did not end in order: ${error instanceof Error ? error.message : String(error)}`)
     }
+    await endBackends()
     signals?.()
     tree()
     close(actor)

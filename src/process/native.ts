@@ -51,11 +51,33 @@ export interface Native {
 /** Descriptors of leases start here: Node closes inherited ones at `exec` only up to the first gap, far below. */
 export const LOWEST_LEASE_FD = 900
 
-interface Library {
+/** The functions of this process, Node's own included. */
+export interface Library {
   func(prototype: string): (...args: unknown[]) => number
 }
 interface Koffi {
   load(path: null): Library
+  errno(): number
+  os: { errno: Record<string, number> }
+}
+
+/** The library, and the number of the error that the last failed call left. */
+export interface OpenLibrary {
+  library: Library
+  /** Name of the last error: `EAGAIN`. */
+  lastError(): string
+}
+
+let opened: OpenLibrary | { missing: string } | undefined
+
+/**
+ * Opens koffi for bindings that are more than a few system calls ({@link file://../spawn/zygote/syscalls.ts}).
+ *
+ * @returns the library, or why there is none, as {@link loadNative}
+ */
+export function openLibrary(): OpenLibrary | { missing: string } {
+  opened ??= openOnce()
+  return opened
 }
 
 const PR_SET_PDEATHSIG = 1
@@ -87,13 +109,24 @@ export function isNative(layer: Native | { missing: string }): layer is Native {
 }
 
 function load(): Native | { missing: string } {
+  const open = openLibrary()
+  if ('missing' in open) return open
+  const layer = bind(open.library)
+  if (!layer) return { missing: 'koffi was loaded, but its calls give wrong answers' }
+  installSender(layer)
+  return layer
+}
+
+function openOnce(): OpenLibrary | { missing: string } {
   if (process.env.HARROW_NATIVE === 'off') return { missing: 'it is switched off by HARROW_NATIVE=off' }
   if (process.platform !== 'linux') return { missing: `it needs Linux, this is ${process.platform}` }
   try {
-    const layer = bind((loadBinary() ?? loadPackage()).load(null))
-    if (!layer) return { missing: 'koffi was loaded, but its calls give wrong answers' }
-    installSender(layer)
-    return layer
+    const koffi = loadBinary() ?? loadPackage()
+    const lastError = (): string => {
+      const number = koffi.errno()
+      return Object.entries(koffi.os.errno).find(([, value]) => value === number)?.[0] ?? `error ${number}`
+    }
+    return { library: koffi.load(null), lastError }
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'MODULE_NOT_FOUND') return { missing: 'koffi is not installed' }

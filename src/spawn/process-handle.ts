@@ -137,7 +137,7 @@ export class ProcessHandle implements ActorHandle {
 }
 
 /** Socket files of a process that could not remove them itself: their names end in its pid and start. */
-function removeSockets(pid: number): void {
+export function removeSockets(pid: number): void {
   try {
     const folder = runtimeDir()
     for (const name of readdirSync(folder)) {

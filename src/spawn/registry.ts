@@ -5,12 +5,10 @@ import { DEFAULT_SPAWN_METHOD, isSpawnMethod, SEED_NAMES, SPAWN_METHODS, type Sp
 
 /** Keys that are kept for what is not there, with what stands in the way (R-608). */
 const RESERVED: Partial<Record<SpawnMethod, string>> = {
-  zygote:
-    'a real fork(2) of a warmed Node process is not built yet. Use spawn, which starts a fresh process. See docs/backends/README.md.',
   thread_fork:
-    'fork(2) from a worker thread leaves a child without its main thread: no event loop of the main isolate, no signals, an exit that waits for ever. Use zygote, which forks a single-threaded process (spawn until it is built), or thread. See docs/backends/thread_fork.md.',
+    'fork(2) from a worker thread leaves a child without its main thread: no event loop of the main isolate, no signals, an exit that waits for ever. Use zygote, which forks a single-threaded process, or thread. `npm run smoke:fork` in a checkout shows it. See docs/backends/thread_fork.md.',
   zygote_threads:
-    'actors in threads of a forked process: only a single-threaded process can be forked, and worker threads inside its children are unproven. Use zygote (spawn until it is built) or thread. See docs/backends/zygote_threads.md.',
+    'actors in threads of a forked process: only a single-threaded process can be forked, and worker threads inside its children are unproven. Use zygote or thread. `npm run smoke:fork` in a checkout shows what forks are sound. See docs/backends/zygote_threads.md.',
 }
 
 const LOADERS: Partial<Record<SpawnMethod, () => Promise<Backend>>> = {
@@ -18,6 +16,7 @@ const LOADERS: Partial<Record<SpawnMethod, () => Promise<Backend>>> = {
   fork: async () => (await import('./fork/parent.ts')).backend,
   thread: async () => (await import('./thread/parent.ts')).backend,
   vm: async () => (await import('./vm/parent.ts')).backend,
+  zygote: async () => (await import('./zygote/parent.ts')).backend,
 }
 
 /** @throws BackendUnavailableError for a name that is none, with the valid ones, and the one that a reference name means (R-603) */

@@ -133,7 +133,8 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
   test('R-208 R-209 R-819 an actor that is cancelled while it boots leaves nothing', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {
-        const before = childrenOf(process.pid).length
+        // A zygote is started with the first actor, and stays for the next ones.
+        const before = childrenOf(process.pid).length + (backend === 'zygote' ? 1 : 0)
         const outcome = await moveOnAfter(10, () => an.startActor('never', { module: moduleOf('never-loads') }))
         if (!outcome.timedOut) await an.cancel()
         expect(an.size).toBe(0)

@@ -381,7 +381,9 @@ describe.each(PROCESS_BACKENDS)('a process of %s that dies', (backend) => {
     await tree(backend, async () => {
       const error = await failure(
         openNursery(async (an) => {
-          await an.startActor('nothing', { module: TALLY, spawnOpts: { execPath: '/no/such/program' } })
+          // A fork has no program; that it cannot be where it is to be is the same kind of failure.
+          const spawnOpts = backend === 'zygote' ? { cwd: '/no/such/folder' } : { execPath: '/no/such/program' }
+          await an.startActor('nothing', { module: TALLY, spawnOpts })
         }),
       )
       expect(error).toBeInstanceOf(ActorFailure)

@@ -1,0 +1,140 @@
+/** An actor that is forked from a zygote, from the order until its end. */
+import { identify, isRunning, type ProcessIdentity, signalProcess } from '../../process/identity.ts'
+import { childrenOf } from '../../process/procfs.ts'
+import { descendantPids } from '../../process/tree.ts'
+import { endMembers } from '../../reap/end.ts'
+import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
+import { formatExit } from '../exit.ts'
+import { removeSockets } from '../process-handle.ts'
+import { ExitLatch } from '../waiting.ts'
+import { type ForkResult, orderChild, type Ticket } from './order.ts'
+
+export class ZygoteHandle implements ActorHandle {
+  readonly method = 'zygote'
+  readonly threadId = undefined
+  readonly link = null
+  readonly #name: string
+  readonly #latch = new ExitLatch()
+  readonly #ticket: Ticket
+  /** The actor, where it could not be forked and was spawned. */
+  #instead: ActorHandle | undefined
+  #pid: number | undefined
+  #identity: ProcessIdentity | undefined
+  #doomed = false
+
+  /** @param spawnInstead starts it in another way, when forking fails */
+  constructor(request: SpawnRequest, spawnInstead: (why: string) => ActorHandle | undefined) {
+    this.#name = request.aid.name
+    this.#ticket = orderChild(request, {
+      born: (pid) => {
+        this.#pid = pid
+        this.#identity = identify(pid)
+        if (this.#doomed) this.#signal('SIGKILL')
+      },
+      gone: () => {
+        this.#pid = undefined
+        this.#identity = undefined
+      },
+    })
+    void this.#ticket.result.then((result) => this.#finish(result, spawnInstead))
+  }
+
+  #finish(result: ForkResult, spawnInstead: (why: string) => ActorHandle | undefined): void {
+    if (result.kind === 'exit') {
+      this.#end(result.exit)
+      return
+    }
+    if (this.#doomed) {
+      this.#end({ code: null, signal: 'SIGKILL' })
+      return
+    }
+    this.#instead = spawnInstead(result.why)
+    if (this.#instead) void this.#instead.wait().then((exit) => this.#latch.settle(exit))
+    else this.#end({ code: null, signal: null, error: new Error(`it could not be forked: ${result.why}`) })
+  }
+
+  #end(exit: Exit): void {
+    if (this.#pid !== undefined && exit.code !== 0) removeSockets(this.#pid)
+    this.#latch.settle(exit)
+    // Read by whoever reports the end, in this very turn.
+    setImmediate(() => this.#ticket.dispose(exit.code !== 0))
+  }
+
+  get id(): string {
+    return this.#instead?.id ?? (this.#pid === undefined ? 'not started' : `pid ${this.#pid}`)
+  }
+
+  get pid(): number | undefined {
+    return this.#instead ? this.#instead.pid : this.#pid
+  }
+
+  wait(signal?: AbortSignal): Promise<Exit> {
+    return this.#latch.wait(signal)
+  }
+
+  poll(): Exit | undefined {
+    return this.#latch.poll()
+  }
+
+  interrupt(): boolean {
+    return this.#instead?.interrupt() ?? this.#signal('SIGINT')
+  }
+
+  terminate(): boolean {
+    return this.#instead?.terminate() ?? this.#signal('SIGTERM')
+  }
+
+  #signal(signal: NodeJS.Signals): boolean {
+    return !this.poll() && this.#identity !== undefined && signalProcess(this.#identity, signal)
+  }
+
+  async kill(limitMs: number): Promise<KillReport> {
+    if (this.#instead) return await this.#instead.kill(limitMs)
+    const ended: KillReport['ended'][number][] = []
+    const left: KillReport['left'][number][] = []
+    if (this.poll()) return { gone: true, ended, left }
+    // One that is not born yet is killed then.
+    this.#doomed = true
+    this.#ticket.giveUp()
+    const pid = this.#pid
+    if (pid === undefined) {
+      // Whatever the zygote still makes of the order is ended at its birth.
+      this.#latch.settle({ code: null, signal: 'SIGKILL' })
+      return { gone: true, ended, left }
+    }
+    if (this.#identity && childrenOf(pid).length > 0) {
+      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs })
+      ended.push(...result.ended.filter((one) => one.pid !== pid))
+      left.push(...result.left)
+    } else this.#signal('SIGKILL')
+    try {
+      await this.wait(AbortSignal.timeout(limitMs))
+      return { gone: true, ended, left }
+    } catch {
+      const running = this.#identity !== undefined && isRunning(this.#identity)
+      if (running) left.push({ pid, command: this.#name, reason: 'is still there after SIGKILL' })
+      return { gone: !running, ended, left }
+    }
+  }
+
+  abandon(): void {
+    this.#instead?.abandon()
+    this.#latch.settle({ code: null, signal: null, abandoned: true })
+  }
+
+  subtree(): ProcessIdentity[] {
+    const { pid } = this
+    if (pid === undefined || this.poll()) return []
+    return [pid, ...descendantPids(pid)].flatMap((one) => identify(one) ?? [])
+  }
+
+  outputTail(): string {
+    return this.#instead ? this.#instead.outputTail() : this.#ticket.outputTail()
+  }
+
+  describe(): string {
+    const exit = this.poll()
+    const how = this.#instead ? ' (spawned instead)' : ''
+    return `${this.method} actor ${this.#name}${how}, ${this.id}, ${exit ? formatExit(exit) : 'running'}`
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The zygote: a Node process that loads what its children need, waits, and forks when it is asked. It never enters the
+ * runtime itself (R-632). Its first connection is that of its starter, on descriptor 3: it ends with it (R-636).
+ */
+import { randomBytes } from 'node:crypto'
+import { unlinkSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
+import { createServer, Socket } from 'node:net'
+import { constants } from 'node:os'
+import { burnCaches } from './adopt.ts'
+import { becomeChild } from './child.ts'
+import { descriptorTargets } from './descriptors.ts'
+import { watchInherited } from './inherited.ts'
+import { detachEnvironment } from './memory.ts'
+import { onMessages, type Reply, type Request, say } from './protocol.ts'
+import { Quiet } from './quiet.ts'
+import { placeSocket } from './socket.ts'
+import { loadForkCalls } from './syscalls.ts'
+
+/** Something that is under way may end in this time; then the request is refused (the requester takes `spawn`). */
+const QUIET_MS = 50
+const LOOK_MS = 5
+const STARTER_FD = 3
+
+const nodeFds = descriptorTargets()
+const inherited = watchInherited()
+const quiet = new Quiet(inherited)
+const block = detachEnvironment()
+const found = loadForkCalls()
+if ('missing' in found) {
+  console.error(`harrow: no zygote can be had: ${found.missing}`)
+  process.exit(1)
+}
+const calls = found
+// While modules are loaded nothing is read: the kernel looks after our end. Afterwards we end our children before.
+calls.deathSignal(constants.signals.SIGKILL)
+
+interface Requester {
+  socket: Socket
+  /** Its children that still run, by pid, with the number of the request. */
+  children: Map<number, { id: number; stay: boolean }>
+}
+
+const entry = process.argv[1]!
+const requesters = new Set<Requester>()
+const waiting: { requester: Requester; request: Request }[] = []
+let isChild = false
+
+const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
+let path = ''
+try {
+  for (const specifier of process.argv.slice(2)) await import(specifier)
+  burnCaches()
+  burnCaches()
+  const server = createServer((socket) => serve(socket))
+  path = await placeSocket(server)
+  process.on('SIGCHLD', collect)
+  process.title = 'harrow zygote'
+  // Modules that were loaded leave things that end within a turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  quiet.settle()
+  calls.deathSignal(0)
+  say(starter.socket, { type: 'ready', path, pid: process.pid })
+  // We end by `_exit`, which does not.
+  flushCompileCache?.()
+} catch (error) {
+  const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  starter.socket.end(`${JSON.stringify({ type: 'failed', why } satisfies Reply)}\n`, () => process.exit(1))
+}
+
+function serve(socket: Socket): Requester {
+  const requester: Requester = { socket, children: new Map() }
+  requesters.add(requester)
+  quiet.change(1)
+  onMessages<Request>(socket, (request) => {
+    waiting.push({ requester, request })
+    pump()
+  })
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    if (isChild) return
+    quiet.change(-1)
+    requesters.delete(requester)
+    endChildren(requester)
+    if (requester === starter) end()
+  })
+  return requester
+}
+
+/** Serves what waits, in its order. */
+function pump(since = performance.now()): void {
+  while (waiting.length > 0 && !isChild) {
+    const why = quiet.reason()
+    if (why !== undefined && performance.now() - since < QUIET_MS) {
+      // One with a reference would be under way itself.
+      setTimeout(pump, LOOK_MS, since).unref()
+      return
+    }
+    const { requester, request } = waiting.shift()!
+    if (!requesters.has(requester)) continue
+    if (why !== undefined) say(requester.socket, { type: 'refused', id: request.id, why })
+    else fork(requester, request)
+  }
+}
+
+function fork(requester: Requester, { id, order }: Request): void {
+  const zygote = { calls, nodeFds, fds: descriptorTargets(), inherited, block, seed: randomBytes(16), entry }
+  const pid = calls.fork()
+  if (pid === 0) {
+    // The connections in these are closed with everything else that is the zygote's.
+    isChild = true
+    waiting.length = 0
+    requesters.clear()
+    becomeChild(zygote, order)
+    return
+  }
+  if (pid < 0) {
+    say(requester.socket, { type: 'refused', id, why: `fork failed: ${calls.lastError()}` })
+    return
+  }
+  requester.children.set(pid, { id, stay: order.stay })
+  say(requester.socket, { type: 'born', id, pid })
+  // It may have ended before we noted it.
+  collect()
+  burnCaches()
+}
+
+/** Collects its own children only: others are of Node's making (R-634). */
+function collect(): void {
+  for (const requester of requesters) {
+    for (const [pid, { id }] of requester.children) {
+      const how = calls.collect(pid)
+      if (!how) continue
+      requester.children.delete(pid)
+      say(requester.socket, { type: 'exit', id, ...how })
+    }
+  }
+  for (const [pid] of orphans) if (calls.collect(pid)) orphans.delete(pid)
+}
+
+const orphans = new Map<number, true>()
+
+/**
+ * Whoever ordered them is gone. They see that by their link; one that spins does not, and a child of ours has no other parent
+ * whose end the kernel would tell it. Not collected yet, so the pid is theirs.
+ */
+function endChildren({ children }: Requester): void {
+  for (const [pid, { stay }] of children) {
+    orphans.set(pid, true)
+    if (calls.collect(pid)) orphans.delete(pid)
+    else if (!stay) process.kill(pid, 'SIGKILL')
+  }
+}
+
+function end(): void {
+  for (const requester of requesters) endChildren(requester)
+  try {
+    unlinkSync(path)
+  } catch {
+    // It was not there yet.
+  }
+  calls.exitNow(0)
+}

@@ -1,0 +1,241 @@
+/** Getting a child from a zygote: once more when it dies at birth, and then not at all. */
+import { constants } from 'node:os'
+import { identify, isRunning, signalProcess } from '../../process/identity.ts'
+import type { Exit, SpawnRequest } from '../backend.ts'
+import { OutputTail } from '../output.ts'
+import { handDown, type ZygoteClient, type ZygoteKind, zygoteFor } from './client.ts'
+import { LifePipe } from './life-pipe.ts'
+import { type Output, openOutput } from './output.ts'
+import { type Order, ZYGOTE_ENV, ZYGOTE_FLAG } from './protocol.ts'
+import { type ForkCalls, loadForkCalls } from './syscalls.ts'
+
+export type ForkResult =
+  | { kind: 'exit'; exit: Exit }
+  /** It never lived; something else may be tried. */
+  | { kind: 'failed'; why: string }
+
+export interface Ticket {
+  readonly result: Promise<ForkResult>
+  /** It is to be killed: no further attempt. */
+  giveUp(): void
+  outputTail(): string
+  dispose(keep: boolean): void
+}
+
+export interface BirthEvents {
+  born(pid: number): void
+  /** It died at birth; another one takes its place. */
+  gone(): void
+}
+
+/** `DEADLINES.forkReturn` of the runtime, where the options name no other. */
+const FORK_RETURN_MS = 10_000
+/** From fork(2) to the first byte of the child, which takes a few milliseconds. */
+const BIRTH_MS = 5000
+/** The end of the pipe and the word of the zygote come at the same time; one of them may be late. */
+const REPORT_MS = 1000
+const POLL_MS = 20
+/** A page that V8 maps between the two system calls of a fork is missing in the child, which dies of it at once. */
+const RETRIES = 1
+
+export function orderChild(request: SpawnRequest, events: BirthEvents): Ticket {
+  const tail = new OutputTail(request.output)
+  let givenUp = false
+  const attempts = async (): Promise<ForkResult> => {
+    const calls = loadForkCalls()
+    if ('missing' in calls) return { kind: 'failed', why: calls.missing }
+    const most = 1 + ((request.options.retries as number | undefined) ?? RETRIES)
+    let why = ''
+    for (let n = 0; n < most; n++) {
+      const attempt = new Attempt(calls, request, tail, events, () => givenUp)
+      const result = await attempt.run()
+      if (givenUp && result.kind !== 'exit') return KILLED
+      if (result.kind !== 'again') return result
+      why = result.why
+      events.gone()
+    }
+    return { kind: 'failed', why }
+  }
+  return {
+    result: attempts().catch((error) => ({ kind: 'failed', why: error instanceof Error ? error.message : `${error}` })),
+    giveUp: () => {
+      givenUp = true
+    },
+    outputTail: () => tail.tail(),
+    dispose: (keep) => tail.dispose(keep),
+  }
+}
+
+const KILLED: ForkResult = { kind: 'exit', exit: { code: null, signal: 'SIGKILL' } }
+
+type AttemptResult = ForkResult | { kind: 'again'; why: string }
+
+/** One fork. */
+class Attempt {
+  readonly #calls: ForkCalls
+  readonly #request: SpawnRequest
+  readonly #tail: OutputTail
+  readonly #events: BirthEvents
+  readonly #isGivenUp: () => boolean
+  readonly #result = Promise.withResolvers<AttemptResult>()
+  #phase: 'asked' | 'born' | 'up' | 'wrong' | 'over' = 'asked'
+  #life: LifePipe | undefined
+  #output: Output | undefined
+  #timer: NodeJS.Timeout | undefined
+  #pid: number | undefined
+  #lost = false
+
+  constructor(
+    calls: ForkCalls,
+    request: SpawnRequest,
+    tail: OutputTail,
+    events: BirthEvents,
+    isGivenUp: () => boolean,
+  ) {
+    this.#calls = calls
+    this.#request = request
+    this.#tail = tail
+    this.#events = events
+    this.#isGivenUp = isGivenUp
+  }
+
+  async run(): Promise<AttemptResult> {
+    const { env, execArgv, options } = this.#request
+    const kind: ZygoteKind = {
+      tree: env.HARROW_TREE ?? '',
+      execArgv: execArgv.filter((flag) => flag !== ZYGOTE_FLAG),
+      warm: (options.warm as readonly string[] | undefined) ?? [],
+      ...(options.bare === true && { bare: true }),
+    }
+    let zygote: ZygoteClient
+    try {
+      zygote = await zygoteFor(kind, env)
+    } catch (error) {
+      return { kind: 'failed', why: error instanceof Error ? error.message : String(error) }
+    }
+    if (this.#isGivenUp()) return KILLED
+    try {
+      this.#ask(zygote, kind)
+      return await this.#result.promise
+    } finally {
+      this.#phase = 'over'
+      clearTimeout(this.#timer)
+      this.#life?.close()
+      this.#output?.letGo()
+    }
+  }
+
+  #ask(zygote: ZygoteClient, kind: ZygoteKind): void {
+    const { aid, parentAddr, env, options } = this.#request
+    this.#life = new LifePipe(this.#calls, {
+      up: () => this.#up(),
+      wrong: (error) => this.#settle({ kind: 'exit', exit: { code: null, signal: null, error } }),
+      end: (code) => this.#pipeEnded(code),
+    })
+    this.#output = openOutput(this.#calls, this.#request.output, this.#tail)
+    const order: Order = {
+      name: aid.name,
+      uuid: aid.uuid,
+      parentAddr,
+      env: { ...env, [ZYGOTE_ENV]: handDown(kind, zygote) },
+      cwd: (options.cwd as string | undefined) ?? process.cwd(),
+      umask: process.umask(),
+      stdout: this.#output.stdout,
+      stderr: this.#output.stderr,
+      life: this.#life.out,
+      stay: options.onParentLost === 'stay',
+    }
+    const limitMs = (options.forkReturn as number | undefined) ?? FORK_RETURN_MS
+    this.#limit(limitMs, () => this.#failed(`the zygote (pid ${zygote.pid}) gave no answer within ${limitMs} ms`))
+    zygote.order(order, {
+      born: (pid) => this.#born(pid),
+      refused: (why) => this.#failed(`the zygote refused: ${why}`),
+      exit: (code, signal) => this.#collected(code, signalName(signal)),
+      lost: (why) => this.#zygoteLost(why),
+    })
+  }
+
+  #settle(result: AttemptResult): void {
+    this.#result.resolve(result)
+  }
+
+  #failed(why: string): void {
+    this.#settle({ kind: 'failed', why })
+  }
+
+  #limit(ms: number, late: () => void): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(late, ms)
+  }
+
+  #born(pid: number): void {
+    if (this.#phase === 'over') return
+    this.#pid = pid
+    this.#events.born(pid)
+    if (this.#phase !== 'asked') return
+    this.#phase = 'born'
+    const identity = identify(pid)
+    this.#limit(BIRTH_MS, () => {
+      if (identity) signalProcess(identity, 'SIGKILL')
+      this.#settle({ kind: 'again', why: `its child (pid ${pid}) did not come up within ${BIRTH_MS} ms` })
+    })
+  }
+
+  #up(): void {
+    if (this.#phase === 'over') return
+    this.#phase = 'up'
+    clearTimeout(this.#timer)
+    this.#output?.letGo()
+  }
+
+  /** The zygote has collected it. */
+  #collected(code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#phase === 'up' || this.#isGivenUp()) {
+      this.#settle({ kind: 'exit', exit: { code, signal } })
+      return
+    }
+    // What it says of itself comes by the pipe, which may be later.
+    const end = (): void => {
+      const how = signal ?? `exit code ${code}`
+      if (this.#phase === 'up') this.#settle({ kind: 'exit', exit: { code, signal } })
+      else this.#settle({ kind: 'again', why: `its child (pid ${this.#pid}) died at birth (${how})` })
+    }
+    this.#limit(REPORT_MS, end)
+    this.#life?.settle(end)
+  }
+
+  /** Running actors go on without it (R-635). */
+  #zygoteLost(why: string): void {
+    this.#lost = true
+    if (this.#phase === 'asked') this.#settle({ kind: 'again', why })
+  }
+
+  /** Nobody holds the pipe any more: that is its end, and the zygote tells how, if there is one. */
+  #pipeEnded(code: number | undefined): void {
+    if (this.#phase !== 'up') return
+    const told: Exit | undefined = code === undefined ? undefined : { code, signal: null }
+    const unknown: Exit = {
+      code: null,
+      signal: null,
+      error: new Error('it ended after its zygote had gone: nobody knows how'),
+    }
+    const end = (): void => {
+      const identity = this.#pid === undefined ? undefined : identify(this.#pid)
+      // A program may have closed all of its descriptors, this one too.
+      if (identity && isRunning(identity) && told === undefined) {
+        this.#timer = setTimeout(end, POLL_MS)
+        return
+      }
+      this.#settle({ kind: 'exit', exit: told ?? unknown })
+    }
+    if (this.#lost) end()
+    else this.#limit(REPORT_MS, end)
+  }
+}
+
+/** Name of a signal, by its number. */
+function signalName(number: number | null): NodeJS.Signals | null {
+  if (number === null) return null
+  const found = Object.entries(constants.signals).find(([, value]) => value === number)
+  return (found?.[0] as NodeJS.Signals | undefined) ?? 'SIGKILL'
+}

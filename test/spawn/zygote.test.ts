@@ -1,0 +1,274 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { root } from '../../scripts/dev/checkout.ts'
+import { type ActorNursery, openNursery } from '../../src/index.ts'
+import { childrenOf, readStat } from '../../src/process/procfs.ts'
+import { commandOf } from '../../src/process/tree.ts'
+import { backend } from '../../src/spawn/zygote/parent.ts'
+import { BACKENDS, eventually, failure, gone, inFolder, known, moduleOf, NEST, tree } from '../actor/world.ts'
+import type * as Born from '../fixtures/actors/born.ts'
+import type * as Nest from '../fixtures/actors/nest.ts'
+import { forksInARow } from './forks.ts'
+
+const BORN = moduleOf('born')
+const able = backend.available()
+const zygoteOf = (pid: number): number => readStat(pid)?.ppid ?? 0
+const warm = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`
+
+async function onZygote(
+  body: (an: ActorNursery) => Promise<void>,
+  spawnOpts: Record<string, unknown> = { fallback: false },
+): Promise<void> {
+  await tree('zygote', () => openNursery(body), { spawnOpts })
+}
+
+test('R-604 R-665 without native parts it is refused with what is missing, and nothing else breaks', async () => {
+  const code = `const { checkBackend } = await import(${JSON.stringify(`${root}/src/spawn/registry.ts`)})
+    await checkBackend('zygote').catch((error) => console.log(error.message))`
+  const child = spawn(process.execPath, ['--no-warnings', '--input-type=module', '-e', code], {
+    env: { ...process.env, HARROW_NATIVE: 'off' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  expect((await once(child, 'close'))[0]).toBe(0)
+  expect(out).toContain('HARROW_NATIVE=off')
+  expect(out).toContain('"spawn" works everywhere')
+})
+
+describe.skipIf(able !== true || !BACKENDS.includes('zygote'))('a zygote', () => {
+  test('R-631 is one for a whole tree of depth 3, and never an actor', async () => {
+    await onZygote(async (an) => {
+      const portal = await an.startActor<typeof Nest>('nest', { module: NEST })
+      await portal.openContext('waitingTree', [2, 1], async (_ctx, pids: number[]) => {
+        expect(new Set(pids).size).toBeGreaterThanOrEqual(3)
+        const zygotes = new Set(pids.map(zygoteOf))
+        expect(zygotes.size).toBe(1)
+        const [zygote = 0] = zygotes
+        expect(zygoteOf(zygote)).toBe(process.pid)
+        expect(commandOf(zygote)).toBe('harrow zygote')
+        expect(childrenOf(process.pid).filter((pid) => commandOf(pid) === 'harrow zygote')).toEqual([zygote])
+      })
+      await an.cancel()
+    })
+  })
+
+  test.each([
+    ['a timer', 'setInterval(() => {}, 1e6)', /not quiet \(Timeout\)/],
+    [
+      'a worker',
+      `import { Worker } from 'node:worker_threads'; new Worker('setInterval(()=>{},1e6)', { eval: true })`,
+      /not quiet \(Worker\)/,
+    ],
+    [
+      'a server',
+      `import net from 'node:net'; net.createServer().listen(0, '127.0.0.1')`,
+      /not quiet \(TCPServerWrap\)/,
+    ],
+  ])('R-632 refuses to be forked with %s under way', async (_what, text, words) => {
+    await tree('zygote', async () => {
+      const error = await failure(
+        openNursery(async (an) => {
+          await an.startActor('born', { module: BORN, spawnOpts: { warm: [warm(text)], fallback: false } })
+        }),
+      )
+      expect(error.message).toMatch(words)
+    })
+  })
+
+  test('R-632 and then the actor is spawned, with the reason said once', async () => {
+    const warnings: string[] = []
+    const onWarning = (warning: Error & { code?: string }): void => {
+      if (warning.code === 'HARROW_ZYGOTE_FALLBACK') warnings.push(warning.message)
+    }
+    process.on('warning', onWarning)
+    try {
+      await onZygote(
+        async (an) => {
+          for (const name of ['one', 'two']) {
+            const portal = await an.startActor<typeof Born>(name, { module: BORN })
+            const { pid, realPid, isRoot } = await portal.call('birth')
+            expect([pid, isRoot]).toEqual([realPid, false])
+            expect(zygoteOf(pid)).toBe(process.pid)
+          }
+          await an.cancel()
+        },
+        { warm: [warm('setTimeout(() => {}, 1e6)')] },
+      )
+      expect(warnings).toEqual([expect.stringMatching(/could not fork: .*not quiet \(Timeout\).*spawned instead/)])
+    } finally {
+      process.removeListener('warning', onWarning)
+    }
+  })
+
+  test('R-633 R-818 R-144 its children have their own pid, random numbers, place and labels', async () => {
+    await onZygote(async (an) => {
+      const births = []
+      for (let i = 0; i < 12; i++) {
+        const portal = await an.startActor<typeof Born>(`born${i}`, {
+          module: BORN,
+          env: { HARROW_HOME_OF_TEST: `${i}` },
+        })
+        births.push(await portal.call('birth'))
+      }
+      for (const key of ['pid', 'uuid', 'webUuid', 'int', 'random'] as const) {
+        expect(new Set(births.map((birth) => birth[key])).size, key).toBe(births.length)
+      }
+      for (const [i, birth] of births.entries()) {
+        expect(birth.pid).toBe(birth.realPid)
+        expect(birth.isRoot).toBe(false)
+        expect(birth.home).toBe(`${i}`)
+        expect(birth.environ).toContain(`HARROW_HOME_OF_TEST=${i}`)
+        expect(birth.execArgv).not.toContain('--single-threaded')
+        expect(birth.cwd).toBe(process.cwd())
+      }
+      await an.cancel()
+    })
+  })
+
+  test('R-633 R-651 R-813 R-652 its children hold no descriptor of it, at any depth', async () => {
+    await onZygote(async (an) => {
+      const portal = await an.startActor<typeof Born>('first', { module: BORN })
+      const other = await an.startActor<typeof Born>('second', { module: BORN })
+      const first = await portal.call('descriptors')
+      const second = await other.call('descriptors')
+      const { pid } = await portal.call('birth')
+      // The link, the server, and connections to peers; none of them is a sibling's. Pipes are libuv's, made at its start.
+      const own = (all: string[]): string[] => all.filter((target) => target.startsWith('socket:'))
+      expect(own(first).filter((target) => own(second).includes(target))).toEqual([])
+      expect(first.filter((target) => target.includes('zygote'))).toEqual([])
+      expect(first.length).toBeLessThan(40)
+      expect(zygoteOf(pid)).not.toBe(process.pid)
+      await an.cancel()
+    })
+  })
+
+  test('R-634 R-661 tells how its children end', async () => {
+    await onZygote(async (an) => {
+      const ends = []
+      for (const code of [0, 7]) {
+        const portal = await an.startActor<typeof Born>('born', { module: BORN })
+        const handle = [...an.children.values()].find((child) => child.aid.uuid === portal.aid.uuid)?.handle
+        void portal.call('exitWith', code).catch(() => {})
+        ends.push(await handle?.wait(AbortSignal.timeout(10_000)))
+        if (code !== 0) break
+      }
+      expect(ends).toEqual([
+        { code: 0, signal: null },
+        { code: 7, signal: null },
+      ])
+    }).catch((error: Error) => expect(error.message).toContain('rc=7'))
+  })
+
+  test('R-635 that is killed takes nobody with it, and another one takes its place', async () => {
+    await onZygote(async (an) => {
+      const portal = await an.startActor<typeof Born>('before', { module: BORN })
+      const { pid } = await portal.call('birth')
+      const zygote = known(zygoteOf(pid))
+      process.kill(zygote.pid, 'SIGKILL')
+      await eventually('the zygote is gone', () => gone(zygote))
+      expect((await portal.call('birth')).pid).toBe(pid)
+      const next = await an.startActor<typeof Born>('after', { module: BORN })
+      const after = zygoteOf((await next.call('birth')).pid)
+      expect([process.pid, zygote.pid]).not.toContain(after)
+      // Its end is seen without the zygote.
+      await portal.cancelActor()
+      await eventually('the first actor is reaped', () => an.size === 1)
+      await an.cancel()
+    })
+  })
+
+  test('R-636 ends when the root is killed', async () => {
+    await inFolder(async (folder) => {
+      const program = new URL('../fixtures/actors/programs/idle-tree.ts', import.meta.url).pathname
+      const child = spawn(process.execPath, [program, `unix:${folder}/r.sock`, 'zygote'], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+        env: { ...process.env, HARROW_BACKEND: '' },
+      })
+      try {
+        let out = ''
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          out += text
+        })
+        await eventually('the actor is there', () => /CHILD_PID=\d+/.test(out), 25_000)
+        const actor = known(Number(/CHILD_PID=(\d+)/.exec(out)?.[1]))
+        const zygote = known(zygoteOf(actor.pid))
+        expect(commandOf(zygote.pid)).toBe('harrow zygote')
+        child.kill('SIGKILL')
+        await eventually('both are gone', () => gone(zygote) && gone(actor))
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  })
+
+  test('R-637 that does not answer is an error, and what it makes too late ends by itself', async () => {
+    await tree('zygote', async () => {
+      let zygote = 0
+      const error = await failure(
+        openNursery(async (an) => {
+          const portal = await an.startActor<typeof Born>('born', { module: BORN })
+          zygote = zygoteOf((await portal.call('birth')).pid)
+          process.kill(zygote, 'SIGSTOP')
+          try {
+            await an.startActor('late', { module: BORN, spawnOpts: { fallback: false, forkReturn: 300 } })
+          } finally {
+            process.kill(zygote, 'SIGCONT')
+          }
+        }),
+      )
+      expect(error.message).toMatch(/could not be forked: the zygote \(pid \d+\) gave no answer within 300 ms/)
+      await eventually('nobody is left below it', () => childrenOf(zygote).length === 0)
+    })
+  })
+
+  test('R-638 R-814 nothing of it goes on in its children, and their loops are their own', async () => {
+    const text = `import net from 'node:net'
+      globalThis.ticks = 0
+      setInterval(() => globalThis.ticks++, 5).unref()
+      process.on('exit', () => globalThis.ticks++)
+      process.on('SIGUSR2', () => globalThis.ticks++)
+      net.createServer().listen(0, '127.0.0.1').unref()
+      crypto.randomUUID(); Math.random()`
+    await onZygote(
+      async (an) => {
+        const portal = await an.startActor<typeof Born>('born', { module: BORN })
+        expect(await portal.call('leftOver')).toEqual({ ticks: 0, exit: expect.any(Number), usr2: 0 })
+        expect(await portal.call('wakes')).toEqual(['timer', 'file', 'signal'])
+        await an.cancel()
+      },
+      { warm: [warm(text)], fallback: false },
+    )
+  })
+
+  test('R-830 R-604 three hundred forks in a row: none crashes, none hangs, nothing grows', async () => {
+    const { ends, before, after } = await forksInARow(300)
+    expect(ends).toEqual({ well: 300 })
+    expect(after.descriptors).toBeLessThanOrEqual(before.descriptors)
+    expect(after.threads).toBeLessThanOrEqual(before.threads)
+    expect(after.children).toBe(0)
+    expect(after.mappings - before.mappings).toBeLessThan(64)
+  }, 300_000)
+
+  test.each(['control', 'single-threaded', 'zygote', 'nested'])(
+    'R-639 R-640 the smoke test without harrow has its outcome: %s',
+    async (scenario) => {
+      const script = `${root}/scripts/dev/smoke-fork.ts`
+      expect(existsSync(script)).toBe(true)
+      const child = spawn(process.execPath, ['--no-warnings', script, '--scenario', scenario], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      let out = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        out += text
+      })
+      expect((await once(child, 'close'))[0], out).toBe(0)
+      expect(out).toContain('1 of 1 scenarios as expected')
+    },
+    120_000,
+  )
+})
