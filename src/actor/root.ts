@@ -220,7 +220,7 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
     } catch (error) {
       log('critical', `the root did not end in order: ${error instanceof Error ? error.message : String(error)}`)
     }
-    await endBackends()
+    await shield(2 * deadlines.killConfirm, 'the end of what backends keep', endBackends).catch(() => {})
     signals?.()
     tree()
     close(actor)

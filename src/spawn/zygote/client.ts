@@ -80,6 +80,7 @@ export class ZygoteClient {
     if (fd !== undefined) closeSync(fd)
     const socket = child.stdio[3] as Socket
     socket.on('error', () => {})
+    starting.add(child)
     try {
       const { path, pid } = await firstReply(child, socket, tail)
       const client = new ZygoteClient(socket, path, pid, child)
@@ -91,6 +92,7 @@ export class ZygoteClient {
       tail.dispose(false)
       throw error
     } finally {
+      starting.delete(child)
       child.unref()
       socket.unref()
     }
@@ -196,6 +198,8 @@ function zygoteEnv(env: Readonly<Record<string, string>>): Record<string, string
   return { ...rest, [ROOM_ENV]: '_'.repeat(ROOM_BYTES) }
 }
 
+/** Not ready yet: nobody waits for these at the end. */
+const starting = new Set<ChildProcess>()
 const clients = new Map<string, Promise<ZygoteClient>>()
 
 /**
@@ -246,5 +250,6 @@ function keyOf(kind: ZygoteKind): string {
 export async function endZygotes(): Promise<void> {
   const all = [...clients.values()]
   clients.clear()
+  for (const child of starting) child.kill('SIGKILL')
   await Promise.all(all.map((one) => one.then((client) => client.end()).catch(() => {})))
 }

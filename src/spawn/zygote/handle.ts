@@ -3,6 +3,7 @@ import { identify, isRunning, type ProcessIdentity, signalProcess } from '../../
 import { childrenOf } from '../../process/procfs.ts'
 import { descendantPids } from '../../process/tree.ts'
 import { endMembers } from '../../reap/end.ts'
+import { findMembers } from '../../reap/members.ts'
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { formatExit } from '../exit.ts'
 import { removeSockets } from '../process-handle.ts'
@@ -14,6 +15,7 @@ export class ZygoteHandle implements ActorHandle {
   readonly threadId = undefined
   readonly link = null
   readonly #name: string
+  readonly #lineage: string | undefined
   readonly #latch = new ExitLatch()
   readonly #ticket: Ticket
   /** The actor, where it could not be forked and was spawned. */
@@ -25,6 +27,7 @@ export class ZygoteHandle implements ActorHandle {
   /** @param spawnInstead starts it in another way, when forking fails */
   constructor(request: SpawnRequest, spawnInstead: (why: string) => ActorHandle | undefined) {
     this.#name = request.aid.name
+    this.#lineage = request.env.HARROW_LINEAGE
     this.#ticket = orderChild(request, {
       born: (pid) => {
         this.#pid = pid
@@ -102,8 +105,12 @@ export class ZygoteHandle implements ActorHandle {
       this.#latch.settle({ code: null, signal: 'SIGKILL' })
       return { gone: true, ended, left }
     }
-    if (this.#identity && childrenOf(pid).length > 0) {
-      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs })
+    // Actors below it are children of the zygote: known by their labels, not by descent.
+    const tag = { name: 'HARROW_LINEAGE', value: this.#lineage ?? '', below: true as const }
+    const query = this.#lineage === undefined ? undefined : { tag }
+    const below = query ? findMembers(query).members.filter((one) => one.pid !== pid) : []
+    if (this.#identity && (below.length > 0 || childrenOf(pid).length > 0)) {
+      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs, ...(query && { query }) })
       ended.push(...result.ended.filter((one) => one.pid !== pid))
       left.push(...result.left)
     } else this.#signal('SIGKILL')

@@ -1,6 +1,6 @@
 // npm run soak:fork: real forks in a row, none of them tried twice. --forks N (2000), --warm URL (modules of the warm list)
 import { parseArgs } from 'node:util'
-import { forksInARow } from '../../test/spawn/forks.ts'
+import { forksInARow } from './forks.ts'
 
 const { values } = parseArgs({
   options: {

@@ -1,0 +1,177 @@
+// npm run bench:zygote: start to first reply of a forked actor beside its peers and the limit (a fork server in C), and the
+// memory of idle actors. Each way once a round, in an order that turns. --rounds N --modules N
+import { execFileSync, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { Worker } from 'node:worker_threads'
+import { build } from '../../scripts/dev/build.ts'
+import { root } from '../../scripts/dev/checkout.ts'
+import { median, range, table } from './table.ts'
+
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '10' }, modules: { type: 'string', default: '300' } },
+})
+const rounds = Number(values.rounds)
+if (!build()) process.exit(1)
+const harrow = (await import(join(root, 'dist/src/index.js'))) as typeof import('../../src/index.ts')
+const folder = mkdtempSync(join(tmpdir(), 'hrwz-'))
+
+type Way = () => Promise<number>
+
+/** A module that imports so many others, of about two kilobytes each, and answers. */
+function makeModules(count: number): string {
+  const place = join(folder, `m${count}`)
+  mkdirSync(place)
+  const body = (i: number): string =>
+    Array.from(
+      { length: 20 },
+      (_, k) => `export function f${k}(a, b) { return a * ${i} + b * ${k} + Math.sqrt(a) }`,
+    ).join('\n')
+  for (let i = 0; i < count; i++) writeFileSync(join(place, `m${i}.mjs`), `${body(i)}\nexport const at = f3(${i}, 2)\n`)
+  const imports = Array.from({ length: count }, (_, i) => `import { at as a${i} } from './m${i}.mjs'`).join('\n')
+  const echo = 'export async function echo(value) { return value }'
+  writeFileSync(join(place, 'tasks.mjs'), `${imports}\n${echo}\n`)
+  writeFileSync(
+    join(place, 'bare.mjs'),
+    `import { isMainThread, parentPort } from 'node:worker_threads'
+import { echo } from './tasks.mjs'
+if (isMainThread) process.on('message', async (value) => process.send(await echo(value)))
+else parentPort.on('message', async (value) => parentPort.postMessage(await echo(value)))\n`,
+  )
+  return place
+}
+
+async function interleave(ways: Record<string, Way>): Promise<Record<string, number[]>> {
+  const names = Object.keys(ways)
+  const found: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
+  for (let round = -1; round < rounds; round++) {
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(i + Math.max(0, round)) % names.length]!
+      const figure = await ways[name]!()
+      if (round >= 0) found[name]!.push(figure)
+    }
+  }
+  return found
+}
+
+/** undefined where there is no C compiler. */
+async function forkServer(mib: number): Promise<{ way: Way; end(): void } | undefined> {
+  const program = join(folder, 'fork-server')
+  try {
+    execFileSync('cc', ['-O2', '-o', program, fileURLToPath(new URL('./fork-server.c', import.meta.url))])
+  } catch {
+    return undefined
+  }
+  const child = spawn(program, [String(mib)], { stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe'] })
+  const ask = child.stdio[3] as Writable
+  const answers = child.stdio[4] as Readable
+  await once(answers, 'data')
+  return {
+    way: async () => {
+      const began = performance.now()
+      ask.write('x')
+      await once(answers, 'data')
+      return performance.now() - began
+    },
+    end: () => child.kill('SIGKILL'),
+  }
+}
+
+const bareProcess =
+  (module: string): Way =>
+  async () => {
+    const began = performance.now()
+    const child = fork(module, [], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    child.send(1)
+    await once(child, 'message')
+    const ms = performance.now() - began
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    return ms
+  }
+
+const bareThread =
+  (module: string): Way =>
+  async () => {
+    const began = performance.now()
+    const worker = new Worker(module)
+    worker.postMessage(1)
+    await once(worker, 'message')
+    const ms = performance.now() - began
+    await worker.terminate()
+    return ms
+  }
+
+const pssKiB = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1])
+
+try {
+  for (const count of [0, Number(values.modules)]) {
+    const place = makeModules(count)
+    const module = `file://${join(place, 'tasks.mjs')}`
+    await harrow.openRoot({ registryAddrs: [`unix:${folder}/r${count}.sock`], logLevel: 'silent' }, async () => {
+      const start =
+        (spawnMethod: 'spawn' | 'zygote', spawnOpts: Record<string, unknown>): Way =>
+        () =>
+          harrow.openNursery(async (an) => {
+            const began = performance.now()
+            const portal = await an.startActor<{ echo(value: number): Promise<number> }>('s', {
+              module,
+              spawnMethod,
+              spawnOpts,
+            })
+            await portal.call('echo', 1)
+            const ms = performance.now() - began
+            await an.cancel()
+            return ms
+          })
+      const limit = await forkServer(60)
+      const warmed = { warm: [module], fallback: false }
+      const found = await interleave({
+        ...(limit && { 'fork server in C (60 MiB)': limit.way }),
+        'child_process.fork': bareProcess(join(place, 'bare.mjs')),
+        Worker: bareThread(join(place, 'bare.mjs')),
+        'harrow spawn': start('spawn', {}),
+        'harrow zygote': start('zygote', warmed),
+      })
+      limit?.end()
+      const base = median(found['harrow zygote']!)
+      console.log(`\n### start to first reply, ${count} modules, ${rounds} rounds, Node ${process.version}`)
+      table(
+        ['way', 'median ms', 'range', 'x zygote'],
+        Object.entries(found).map(([name, all]) => [
+          name,
+          median(all).toFixed(1),
+          range(all, 1),
+          (median(all) / base).toFixed(2),
+        ]),
+      )
+      const IDLE = 10
+      for (const [spawnMethod, spawnOpts] of [
+        ['spawn', {}],
+        ['zygote', warmed],
+      ] as const) {
+        await harrow.openNursery(async (an) => {
+          for (let i = 0; i < IDLE; i++) {
+            const portal = await an.startActor<{ echo(value: number): Promise<number> }>('s', {
+              module,
+              spawnMethod,
+              spawnOpts,
+            })
+            await portal.call('echo', 1)
+          }
+          const pss = [...an.children.values()].map(({ handle }) => pssKiB(handle!.pid!) / 1024)
+          console.log(`PSS of ${IDLE} idle actors of ${spawnMethod}: median ${median(pss).toFixed(1)} MiB`)
+          await an.cancel()
+        })
+      }
+    })
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
