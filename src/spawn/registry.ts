@@ -5,8 +5,6 @@ import { DEFAULT_SPAWN_METHOD, isSpawnMethod, SEED_NAMES, SPAWN_METHODS, type Sp
 
 /** Keys that are kept for what is not there, with what stands in the way (R-608). */
 const RESERVED: Partial<Record<SpawnMethod, string>> = {
-  zygote:
-    'a real fork(2) of a warmed Node process is built and tested by itself, but not switched on: not all of the tests of the runtime have run on it. Use spawn, which starts a fresh process. See docs/backends/zygote.md.',
   thread_fork:
     'fork(2) from a worker thread leaves a child without its main thread: no event loop of the main isolate, no signals, an exit that waits for ever. Use zygote, which forks a single-threaded process, or thread. `npm run smoke:fork` in a checkout shows it. See docs/backends/thread_fork.md.',
   zygote_threads:

@@ -139,7 +139,7 @@ describe('marks', () => {
 describe('the backend of a run', () => {
   test.each([
     ['threed', 'unknown spawn backend "threed"'],
-    ['zygote', 'cannot be used'],
+    ['zygote_threads', 'cannot be used'],
     ['thread_fork', 'docs/backends/thread_fork.md'],
   ])('R-605 R-701 R-608 %s ends it with one line and no test', async (backend, words) => {
     const made = project({ 'a.test.ts': `import { test } from 'vitest'\ntest('never', () => { console.log('RAN') })` })
