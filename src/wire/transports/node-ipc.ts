@@ -1,4 +1,8 @@
-/** The channel of `child_process.fork`, with `serialization: 'advanced'`: it carries our frames as bytes and nothing of users'. */
+/**
+ * The channel of `child_process.fork`, with `serialization: 'advanced'`: it carries our frames and nothing of users'. They go
+ * as text, one character a byte: V8 copies that in one go, while Node's serialiser hands each buffer to JavaScript, which
+ * cost three times the CPU for 64 KB (DESIGN.md section 8).
+ */
 import type { ChildProcess } from 'node:child_process'
 import type { TransportClosed } from '../../errors.ts'
 import { Splitter } from '../frame.ts'
@@ -11,7 +15,9 @@ type End = Pick<ChildProcess, 'on' | 'removeListener' | 'send' | 'disconnect' | 
 }
 
 /** Tells our messages from those of others that use the same channel. */
-const MARK = '$harrow'
+const MARK = '$harrow:'
+/** More goes in several messages: from 128 KB on, V8 gives a text pages of its own, which costs eight times as much. */
+const MOST_BYTES = 96 * 1024
 const WINDOW_BYTES = 4 * 1024 * 1024
 const CLOSE_MS = 500
 
@@ -21,7 +27,7 @@ export class NodeIpcTransport implements Transport {
   readonly peer: string
   readonly #end: End
   readonly #closing = new Closing()
-  #queue: Uint8Array[] = []
+  #queue: (readonly Uint8Array[])[] = []
   #queued = 0
   #scheduled = false
   #pending = 0
@@ -58,10 +64,9 @@ export class NodeIpcTransport implements Transport {
   }
 
   #take(message: unknown): void {
-    const bytes = (message as { [MARK]?: unknown } | null)?.[MARK]
-    if (!(bytes instanceof Uint8Array) || this.#closing.reason) return
+    if (typeof message !== 'string' || !message.startsWith(MARK) || this.#closing.reason) return
     try {
-      this.#splitter?.push(bytes)
+      this.#splitter?.push(Buffer.from(message, 'latin1').subarray(MARK.length))
     } catch (error) {
       this.destroy(lost(this.peer, error))
     }
@@ -69,10 +74,8 @@ export class NodeIpcTransport implements Transport {
 
   send(parts: readonly Uint8Array[]): boolean {
     if (this.#closing.reason) throw this.#closing.reason
-    for (const part of parts) {
-      this.#queue.push(part)
-      this.#queued += part.length
-    }
+    this.#queue.push(parts)
+    for (const part of parts) this.#queued += part.length
     if (!this.#scheduled) {
       this.#scheduled = true
       process.nextTick(flush, this)
@@ -85,11 +88,44 @@ export class NodeIpcTransport implements Transport {
     this.#scheduled = false
     const bytes = this.#queued
     if (bytes === 0 || this.#closing.reason) return
-    const all = Buffer.concat(this.#queue, bytes)
+    const queue = this.#queue
     this.#queue = []
     this.#queued = 0
     this.#pending += bytes
-    this.#end.send?.({ [MARK]: all }, (error: Error | null) => {
+    let parts: Uint8Array[] = []
+    let gathered = 0
+    const write = (): void => {
+      if (gathered > 0) this.#write(parts, gathered)
+      parts = []
+      gathered = 0
+    }
+    for (const frame of queue) {
+      // A frame that fits into one message is not cut: the other side would have to join it.
+      let length = 0
+      for (const part of frame) length += part.length
+      if (gathered + length > MOST_BYTES) write()
+      for (const part of frame) {
+        for (let at = 0; at < part.length; ) {
+          const piece =
+            at === 0 && part.length <= MOST_BYTES - gathered ? part : part.subarray(at, at + MOST_BYTES - gathered)
+          parts.push(piece)
+          gathered += piece.length
+          at += piece.length
+          if (gathered === MOST_BYTES) write()
+        }
+      }
+    }
+    write()
+  }
+
+  #write(parts: readonly Uint8Array[], bytes: number): void {
+    const text = Buffer.allocUnsafe(MARK.length + bytes)
+    let at = text.write(MARK, 'latin1')
+    for (const part of parts) {
+      text.set(part, at)
+      at += part.length
+    }
+    this.#end.send?.(text.toString('latin1'), (error: Error | null) => {
       this.#pending -= bytes
       if (error) this.#closing.end(lost(this.peer, error))
       else if (this.#pending < WINDOW_BYTES) this.#closing.room()
