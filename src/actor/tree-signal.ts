@@ -1,6 +1,5 @@
 /** SIGUSR2 prints the tasks of an actor, then of those below it (R-734). SIGUSR1 would open Node's inspector (R-012). */
 import { appendFileSync } from 'node:fs'
-import { isMainThread } from 'node:worker_threads'
 import { type TaskNode, taskTree } from '../scope/index.ts'
 import { runtimeDir } from '../wire/runtime-dir.ts'
 import type { Actor } from './actor.ts'
@@ -16,7 +15,9 @@ export const treeFile = (pid = process.pid): string => `${runtimeDir()}/harrow-t
  */
 export function watchTreeSignal(actor: Actor): () => void {
   const signal = actor.vars.treeSignal
-  if (signal === 'none' || !isMainThread) return () => {}
+  if (signal === 'none') return () => {}
+  // Not loaded before it is needed, by any start of an actor.
+  if (!process.getBuiltinModule('node:worker_threads').isMainThread) return () => {}
   const onSignal = (): void => printTree(actor, signal)
   process.on(signal, onSignal)
   return () => process.removeListener(signal, onSignal)
