@@ -183,6 +183,8 @@ async function workerPeers(): Promise<Record<string, { call: () => Promise<unkno
     maxThreads: 1,
     concurrentTasksPerWorker: 64,
   })
+  const { default: workerpool } = await import('workerpool')
+  const threads = workerpool.pool(file('workerpool-worker.mjs'), { workerType: 'thread', maxWorkers: 1 })
   const { Tinypool } = await import('tinypool')
   const tinypool = new Tinypool({ filename: tasks, name: 'echo', minThreads: 1, maxThreads: 1 })
   return {
@@ -198,7 +200,55 @@ async function workerPeers(): Promise<Record<string, { call: () => Promise<unkno
     comlink: { call: () => comlink.echo(payload) as Promise<unknown>, end: () => void comlinkWorker.terminate() },
     'piscina, 64 tasks a worker': { call: () => piscina.run(payload), end: () => void piscina.destroy() },
     tinypool: { call: () => tinypool.run(payload), end: () => void tinypool.destroy() },
+    workerpool: {
+      call: async () => await threads.exec('echo', [payload]),
+      end: () => void threads.terminate(true),
+    },
   }
+}
+
+async function processPeers(): Promise<Record<string, { call: () => Promise<unknown>; end: () => void }>> {
+  const { default: workerpool } = await import('workerpool')
+  const pool = workerpool.pool(file('workerpool-worker.mjs'), { workerType: 'process', maxWorkers: 1 })
+  const child = fork(file('node-ipc-child.mjs'), [folder, 'peer'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  await new Promise((resolve) => child.once('message', resolve))
+  // It has no types.
+  const { default: ipc } = (await import('node-ipc' as string)) as { default: NodeIpc }
+  Object.assign(ipc.config, { id: 'bench', socketRoot: `${folder}/`, silent: true })
+  await new Promise<void>((resolve) => {
+    ipc.connectTo('peer', () => ipc.of.peer!.on('connect', () => resolve()))
+  })
+  const open = new Map<number, (value: unknown) => void>()
+  let id = 0
+  ipc.of.peer!.on('res', (answer) => {
+    const { id: of, result } = answer as { id: number; result: unknown }
+    open.get(of)?.(result)
+    open.delete(of)
+  })
+  return {
+    workerpool: { call: async () => await pool.exec('echo', [payload]), end: () => void pool.terminate(true) },
+    'node-ipc': {
+      call: () =>
+        new Promise((resolve) => {
+          open.set(++id, resolve)
+          ipc.of.peer!.emit('req', { id, args: payload })
+        }),
+      end: () => {
+        ipc.disconnect('peer')
+        child.kill('SIGKILL')
+      },
+    },
+  }
+}
+
+interface NodeIpc {
+  config: object
+  connectTo(name: string, done: () => void): void
+  disconnect(name: string): void
+  of: Record<
+    string,
+    { on(event: string, listener: (data: unknown) => void): void; emit(event: string, data: unknown): void }
+  >
 }
 
 const latency =
@@ -245,10 +295,12 @@ if (wanted.has('calls')) {
     const raw = await rawSocket(false)
     const batched = await rawSocket(true)
     const peers = await workerPeers()
+    const others = await processPeers()
     const call = (name: string) => (): Promise<unknown> => portals[name]!.call('echo', payload)
     const processes = {
       'raw socket': raw.call,
       'raw socket, batched': batched.call,
+      ...Object.fromEntries(Object.entries(others).map(([name, peer]) => [name, peer.call])),
       'harrow spawn': call('spawn'),
       'harrow fork': call('fork'),
     }
@@ -281,7 +333,7 @@ if (wanted.has('calls')) {
     print('calls, 64 in flight, threads', 'k/s', await interleave(all(threads, (way) => rate(way))), 'postMessage')
     raw.end()
     batched.end()
-    for (const peer of Object.values(peers)) peer.end()
+    for (const peer of [...Object.values(peers), ...Object.values(others)]) peer.end()
   })
 }
 

@@ -1,0 +1,4 @@
+import { worker } from 'workerpool'
+import { echo } from './tasks.mjs'
+
+worker({ echo })
