@@ -3,6 +3,7 @@ import type { WaitObject } from '../inspect/wait-facts.ts'
 import type { Leaf } from './chains.ts'
 import { firstUser } from './classes/common.ts'
 import type { Frame, Handle, HangFacts } from './facts.ts'
+import { isWaitingLine } from './waiting-line.ts'
 import { oneLine, where } from './words.ts'
 
 export interface MadeAt {
@@ -44,7 +45,21 @@ export function madeAt(facts: HangFacts, leaf: Leaf): MadeAt | undefined {
     if (made !== undefined)
       return { frame: made.frame, words: `it was made at ${where(made.frame.site)}${naming(made.handle)}` }
   }
-  return undefined
+  const [only, second] = answering(facts)
+  const frame = firstUser(only?.created)
+  // A table of requests is worked off by whoever gets the answers: with one such thing open, that is it.
+  return only !== undefined && second === undefined && frame !== undefined && leaf.heldBy.every(isWaitingLine)
+    ? { frame, words: `the ${only.kind} made at ${where(frame.site)} is open and has not answered${naming(only)}` }
+    : undefined
+}
+
+/** Kinds of handles that bring something in from outside of the thread. */
+const ANSWERING =
+  /^(?:Worker|ChildProcess|Socket|UnixSocket|UdpSocket|Pipe|MessagePort|BroadcastChannel|FSWatcher|StatWatcher)$/
+
+/** What is open and could bring the answer that somebody waits for in a table of the program's own. */
+export function answering({ handles }: HangFacts): Handle[] {
+  return (handles ?? []).filter(({ kind, created }) => ANSWERING.test(kind) && firstUser(created) !== undefined)
 }
 
 function naming({ what }: Handle): string {

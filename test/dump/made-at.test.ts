@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { classify } from '../../src/dump/classify.ts'
-import type { Handle } from '../../src/dump/facts.ts'
+import type { Handle, HangFacts } from '../../src/dump/facts.ts'
 import type { ServerFact } from '../../src/inspect/wait-facts.ts'
-import { frame } from './sample-facts.ts'
+import { factsOf, frame, heldBy, suspended } from './sample-facts.ts'
 import { waited, waitingFor } from './waits.ts'
 
 const CLASS = 'await-never-settles-with-live-resource'
@@ -70,5 +70,37 @@ describe('the line that made what is waited for', () => {
       handles: [handle('Socket', '127.0.0.1:9999', 6)],
     })
     expect(classify(facts)).not.toHaveProperty('holder')
+  })
+})
+
+describe('a table of requests', () => {
+  const lost = { proven: false, created: [], awaited: [] }
+  const asking = (handles: Handle[]): HangFacts =>
+    factsOf({
+      awaits: [
+        suspended(1, frame('ask', 'test/a.test.ts:9:3', 'await reply'), {
+          heldBy: [heldBy('variable', 'variable pending.get("7")')],
+        }),
+      ],
+      lost,
+      resources: { PipeWrap: 2, MessagePort: 1 },
+      handles,
+    })
+
+  test('is waited for by way of the one thing that could answer', () => {
+    const verdict = classify(asking([handle('Worker', 'eval', 4), handle('Timeout', 'in 5000 ms', 7, 2)]))
+    expect(verdict).toMatchObject({ class: CLASS, culprit: { line: 9 }, holder: { line: 4 } })
+    expect(verdict.diagnosis).toContain('the Worker made at test/a.test.ts:4:5 is open and has not answered')
+  })
+
+  test('has no holder when several could answer', () => {
+    const verdict = classify(asking([handle('Worker', 'eval', 4), handle('Socket', '127.0.0.1:1', 5, 2)]))
+    expect(verdict.class).toBe(CLASS)
+    expect(verdict).not.toHaveProperty('holder')
+  })
+
+  test('is lost when nothing is open that could', () => {
+    expect(classify(asking([handle('Timeout', 'in 5000 ms', 7)])).class).toBe('lost-promise')
+    expect(classify(asking([])).class).toBe('lost-promise')
   })
 })

@@ -3,6 +3,7 @@ import { awaitedAt, statement } from '../awaited.ts'
 import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
 import type { HangClass, HangFacts, Verdict } from '../facts.ts'
 import { readHolder } from '../holders.ts'
+import { answering } from '../made-at.ts'
 import { isWaitingLine } from '../waiting-line.ts'
 import { oneLine, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
@@ -44,11 +45,13 @@ function isVariable(held: HeldBy): boolean {
 const OWN_HANDLES = /^(?:PipeWrap|TTYWrap|MessagePort|Immediate)$/
 
 /** Traced again, and no lock: a resolver in a collection, and nothing is open whose answer could look for it there. */
-function forgotten({ lost, resources }: HangFacts, leaf: Leaf): boolean {
+function forgotten(facts: HangFacts, leaf: Leaf): boolean {
+  const { lost, resources } = facts
   return (
     lost !== null &&
     resources !== null &&
     Object.keys(resources).every((type) => OWN_HANDLES.test(type)) &&
+    answering(facts).length === 0 &&
     leaf.heldBy.every(isWaitingLine)
   )
 }
@@ -58,9 +61,10 @@ const OF_NODE =
   /(?:Server|Socket|Stream|Process|Wrap|Watcher|Session)$|^(?:Worker|MessagePort|BroadcastChannel|ClientRequest|IncomingMessage|ServerResponse|Readable|Writable|Duplex|Transform|PassThrough|Interface|process|globalThis|fetch|module loader)$/
 
 /** An emitter of the program's own, and nothing is open in the worker that could run the code which emits. */
-function silent({ resources, waitedFor }: HangFacts, leaf: Leaf): boolean {
+function silent(facts: HangFacts, leaf: Leaf): boolean {
+  const { resources, waitedFor } = facts
   if (resources === null || leaf.heldBy.length === 0) return false
-  if (!Object.keys(resources).every((type) => OWN_HANDLES.test(type))) return false
+  if (!Object.keys(resources).every((type) => OWN_HANDLES.test(type)) || answering(facts).length > 0) return false
   const emitters = new Set(leaf.heldBy.filter(({ event }) => event !== undefined).map(({ id }) => id))
   return leaf.heldBy.every((held) => {
     if (held.event === undefined && held.id !== undefined && emitters.has(held.id)) return true
