@@ -183,7 +183,7 @@ async function workerPeers(): Promise<Record<string, { call: () => Promise<unkno
     maxThreads: 1,
     concurrentTasksPerWorker: 64,
   })
-  const { default: workerpool } = await import('workerpool')
+  const { default: workerpool } = (await import('workerpool' as string)) as { default: WorkerPool }
   const threads = workerpool.pool(file('workerpool-worker.mjs'), { workerType: 'thread', maxWorkers: 1 })
   const { Tinypool } = await import('tinypool')
   const tinypool = new Tinypool({ filename: tasks, name: 'echo', minThreads: 1, maxThreads: 1 })
@@ -208,7 +208,7 @@ async function workerPeers(): Promise<Record<string, { call: () => Promise<unkno
 }
 
 async function processPeers(): Promise<Record<string, { call: () => Promise<unknown>; end: () => void }>> {
-  const { default: workerpool } = await import('workerpool')
+  const { default: workerpool } = (await import('workerpool' as string)) as { default: WorkerPool }
   const pool = workerpool.pool(file('workerpool-worker.mjs'), { workerType: 'process', maxWorkers: 1 })
   const child = fork(file('node-ipc-child.mjs'), [folder, 'peer'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   await new Promise((resolve) => child.once('message', resolve))
@@ -239,6 +239,14 @@ async function processPeers(): Promise<Record<string, { call: () => Promise<unkn
       },
     },
   }
+}
+
+/** What of it is used here. */
+interface WorkerPool {
+  pool(
+    file: string,
+    options: object,
+  ): { exec(name: string, args: unknown[]): PromiseLike<unknown>; terminate(force: boolean): PromiseLike<unknown> }
 }
 
 interface NodeIpc {
