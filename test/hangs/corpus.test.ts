@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { root } from '../../scripts/dev/checkout.ts'
@@ -7,25 +7,29 @@ import { corpusFiles, judge, type Row, readExpectation, readRunFile } from '../.
 import { makeProject, type Project } from '../project.ts'
 
 const CORPUS = join(root, 'test/hangs/corpus')
+const VARIANTS = join(root, 'test/hangs/variants')
+const folderOf = (file: string): string => (existsSync(join(CORPUS, file)) ? CORPUS : VARIANTS)
 
-/** Some of each class; `npm run corpus` runs all of them, from a packed and installed harrow. */
+/** Some of each class, and of the variants; `npm run corpus` runs all of them, from a packed and installed harrow. */
 const diagnosed = [
   'await-http-no-response.test.ts',
   'blocked-atomics-wait.test.ts',
   'blocked-execsync-self-server.test.ts',
   'blocked-microtask-starvation.test.ts',
   'blocked-spin-flag.test.ts',
+  'child-stdin-not-ended.test.ts',
   'fake-timers-await-sleep.test.ts',
+  'lock-ring-of-three.test.ts',
+  'lock-self-deadlock.test.ts',
   'lost-hook-beforeall.test.ts',
   'lost-missed-event.test.ts',
   'module-import-cycle.test.ts',
   'module-toplevel-await.test.ts',
+  'pipe-web-write-unread.test.ts',
+  'signal-sigterm-ignored.test.ts',
 ]
 
-/** The line is asked for here, the class is not yet. */
-const located = ['child-stdin-not-ended.test.ts', 'lock-self-deadlock.test.ts', 'signal-sigterm-ignored.test.ts']
-
-const healthy = ['healthy-cpu-burst.test.ts', 'healthy-slow-await.test.ts']
+const healthy = ['healthy-cpu-burst.test.ts', 'healthy-slow-await.test.ts', 'healthy-slow-locks.test.ts']
 
 describe('the hang corpus', () => {
   let project: Project
@@ -43,11 +47,11 @@ describe('the hang corpus', () => {
           test: { testTimeout: 2000, hookTimeout: 2000, pool: 'forks', maxWorkers: 2 },
         }`,
     })
-    const files = [...diagnosed, ...located, ...healthy]
-    for (const file of files) copyFileSync(join(CORPUS, file), join(project.folder, file))
+    const files = [...diagnosed, ...healthy]
+    for (const file of files) copyFileSync(join(folderOf(file), file), join(project.folder, file))
     run = await project.vitest([], 150_000)
     const record = readRunFile(join(project.folder, '.harrow/run.json'))
-    rows = new Map(files.map((file) => [file, judge(file, readExpectation(CORPUS, file), record)]))
+    rows = new Map(files.map((file) => [file, judge(file, readExpectation(folderOf(file), file), record)]))
   }, 180_000)
 
   afterAll(() => project?.remove())
@@ -58,7 +62,7 @@ describe('the hang corpus', () => {
     expect(run.survivors).toEqual([])
   })
 
-  test.each([...diagnosed, ...located])('%s is blamed on its test and its line', (file) => {
+  test.each(diagnosed)('%s is blamed on its test and its line', (file) => {
     const { test, culprit, at, diagnosis } = rows.get(file)!
     expect({ test, culprit }, `${at}: ${diagnosis}`).toMatchObject({
       test: true,
@@ -75,9 +79,10 @@ describe('the hang corpus', () => {
     expect(rows.get(file)!.culprit, rows.get(file)!.diagnosis).toBe('healthy')
   })
 
-  test('has a first line in every file that names a class and a kind', () => {
-    for (const file of corpusFiles(CORPUS)) {
-      const want = readExpectation(CORPUS, file)
+  test.each([CORPUS, VARIANTS])('has a first line in every file of %s that names a class and a kind', (folder) => {
+    expect(corpusFiles(folder).length).toBeGreaterThanOrEqual(40)
+    for (const file of corpusFiles(folder)) {
+      const want = readExpectation(folder, file)
       expect(want, file).toMatchObject({
         class: expect.any(String),
         kind: expect.stringMatching(/^(hang|leak|orphan|healthy)$/),
