@@ -3,7 +3,7 @@ const OWN =
   /^--(inspect|debug|test|experimental-test|watch|cpu-prof|heap-prof|prof|eval|print|check|title|report-on|heapsnapshot|trace-event)|^-[epc]$|^-pe$/
 /** Flags whose value is the next word, unless it is joined by `=`. */
 const WITH_VALUE =
-  /^(--(inspect-port|inspect-publish-uid|debug-port|test-[\w-]+|watch-path|title|eval|print)|-e|-p|-pe)$/
+  /^(--(inspect-port|inspect-publish-uid|debug-port|test-(?!only|force-exit|randomize|update-snapshots)[\w-]+|watch-path|title|eval|print|(?:cpu|heap)-prof-(?:dir|name|interval)|trace-event-(?:categories|file-pattern)|heapsnapshot-(?:signal|near-heap-limit))|-e|-p|-pe)$/
 
 /**
  * Node flags of a child: ours without those that are ours alone, or none.

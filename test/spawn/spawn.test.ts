@@ -131,6 +131,10 @@ describe('the registry', () => {
       '--test',
       '-e',
       'code',
+      '--cpu-prof',
+      '--cpu-prof-interval',
+      '200',
+      '--test-only',
       '--max-old-space-size=99',
     ]
     expect(childExecArgv(true, flags)).toEqual(['--enable-source-maps', '--max-old-space-size=99'])
