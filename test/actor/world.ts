@@ -6,18 +6,14 @@ import { type Actor, openRoot, type RootOptions } from '../../src/actor/index.ts
 import { identify, isRunning, type ProcessIdentity } from '../../src/process/identity.ts'
 import { failAfter } from '../../src/scope/index.ts'
 import type { SpawnMethod } from '../../src/spawn/methods.ts'
-import { backend as zygote } from '../../src/spawn/zygote/parent.ts'
 
 const env = process.env.HARROW_BACKEND as SpawnMethod | undefined
 
-/** `zygote` needs Linux and koffi; elsewhere its part of the matrix is left out, with the reason on the terminal. */
-const forkable = zygote.available()
-if (forkable !== true) console.log(`not on the backend zygote: ${forkable}`)
-
-/** Backends of this run: all that need no flag, or the one that `HARROW_BACKEND` names. */
-export const BACKENDS: readonly SpawnMethod[] = env
-  ? [env]
-  : ['spawn', 'fork', 'thread', ...(forkable === true ? (['zygote'] as const) : [])]
+/**
+ * Backends of this run, or the one that `HARROW_BACKEND` names. `zygote` is asked for by name (`HARROW_BACKEND=zygote npm test --
+ * test/actor`): each test starts a zygote of its own, which doubles the time of these files. `test/spawn/zygote.test.ts` runs always.
+ */
+export const BACKENDS: readonly SpawnMethod[] = env ? [env] : ['spawn', 'fork', 'thread']
 export const PROCESS_BACKENDS: readonly SpawnMethod[] = BACKENDS.filter(
   (backend) => backend === 'spawn' || backend === 'fork' || backend === 'zygote',
 )
