@@ -179,3 +179,14 @@ describe('the scanner of this test', () => {
     ])
   })
 })
+
+test.each(['src', 'harness', 'reporters', 'scripts'])('%s has no path of a machine built in', (folder) => {
+  const found = filesBelow(root, folder, '.ts').filter((file) =>
+    /['"`]\/(?:tmp|work|root|home)\//.test(withoutComments(read(file))),
+  )
+  expect(found).toEqual([])
+})
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+}

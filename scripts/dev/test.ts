@@ -4,7 +4,7 @@ import { build } from './build.ts'
 import { binOf, childEnv, root } from './checkout.ts'
 import { runChild } from './child.ts'
 
-const LIMIT_MS = 14 * 60_000
+const LIMIT_MS = 17 * 60_000
 
 if (!build()) {
   process.exitCode = 1

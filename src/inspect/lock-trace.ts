@@ -58,14 +58,6 @@ const MOST_BIRTH_FRAMES = 4
  */
 export function readLocks(records: PromiseRecords, chains: readonly WaitChain[], counts: CallCounts): LockFacts {
   const facts: LockFacts = { waits: [], others: [] }
-  process
-    .getBuiltinModule('node:fs')
-    .appendFileSync(
-      '/tmp/waits-dev/dbg.json',
-      JSON.stringify({ chains, promises: [...records.promises.values()] }, (k, v) =>
-        k === 'owner' || k === 'standsAt' ? v?.id : v,
-      ) + '\n',
-    )
   if (chains.length === 0) return facts
   const code = new CountedCode(counts.take())
   for (const chain of chains.slice(0, MOST_WAITS)) {

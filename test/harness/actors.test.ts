@@ -64,8 +64,14 @@ describe.each(['spawn', 'thread'])('a hang with actors of %s', (backend) => {
       {
         'stubborn.ts': `
           import { shield, sleep } from 'harrow'
-          export async function rest() { await shield(30000, 'a rest', () => sleep(20000)) }
-          export async function ready() { return true }`,
+          const begun = Promise.withResolvers<boolean>()
+          export async function rest() {
+            await shield(30000, 'a rest', () => {
+              begun.resolve(true)
+              return sleep(20000)
+            })
+          }
+          export async function ready() { return await begun.promise }`,
         'a.test.ts': `
           import { openNursery, openRoot } from 'harrow'
           import { regAddr } from 'harrow/vitest'
