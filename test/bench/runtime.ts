@@ -1,6 +1,6 @@
 // npm run bench:runtime: the runtime beside its peers and its limits, all in one run, each once a round in an order that
 // turns. --only tasks,calls,stream,start,stop --rounds N --pinned (calls: all of it on one core; run it below `taskset -c 1`)
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -118,12 +118,13 @@ if (wanted.has('tasks')) {
 
 // ---- calls and streams
 
+/** As actors are (R-643): Linux shares a busy machine out by session. */
+const OWN_SESSION: ForkOptions = { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true }
+
 /** An echo over a socket with 4 bytes of length; answers come in order. */
 async function rawSocket(batch: boolean): Promise<{ call: () => Promise<unknown>; end: () => void }> {
   const path = join(folder, `raw-${batch}.sock`)
-  const child = fork(file('echo-child.mjs'), [path, batch ? '1' : ''], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
+  const child = fork(file('echo-child.mjs'), [path, batch ? '1' : ''], OWN_SESSION)
   await new Promise((resolve) => child.once('message', resolve))
   const socket: Socket = connect(path)
   await new Promise((resolve) => socket.once('connect', resolve))
@@ -210,7 +211,7 @@ async function workerPeers(): Promise<Record<string, { call: () => Promise<unkno
 async function processPeers(): Promise<Record<string, { call: () => Promise<unknown>; end: () => void }>> {
   const { default: workerpool } = (await import('workerpool' as string)) as { default: WorkerPool }
   const pool = workerpool.pool(file('workerpool-worker.mjs'), { workerType: 'process', maxWorkers: 1 })
-  const child = fork(file('node-ipc-child.mjs'), [folder, 'peer'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const child = fork(file('node-ipc-child.mjs'), [folder, 'peer'], OWN_SESSION)
   await new Promise((resolve) => child.once('message', resolve))
   // It has no types.
   const { default: ipc } = (await import('node-ipc' as string)) as { default: NodeIpc }
@@ -352,9 +353,7 @@ if (wanted.has('stream')) {
   /** Both ends in processes of their own, as an actor's are: a child reads all of it and says when. */
   const rawStream: Way = async () => {
     const path = join(folder, `s-${Math.random()}.sock`)
-    const child = fork(file('sink-child.mjs'), [path, String(COUNT * (chunk.length + 4))], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    })
+    const child = fork(file('sink-child.mjs'), [path, String(COUNT * (chunk.length + 4))], OWN_SESSION)
     await new Promise((resolve) => child.once('message', resolve))
     const socket = net.connect(path)
     await new Promise((resolve) => socket.once('connect', resolve))
