@@ -1,5 +1,6 @@
 /** Who is the registrar: whoever answers at its address, else we are (R-104, R-513 to R-515). */
 import { RuntimeFailure } from '../errors.ts'
+import { monotonic } from '../scope/clock.ts'
 import { type Address, formatAddress } from '../wire/address.ts'
 import { greetPeer } from '../wire/handshake.ts'
 import { dial } from '../wire/listener.ts'
@@ -66,11 +67,11 @@ function judge(addresses: readonly Address[], answers: readonly Found[], ensure:
 /** Asks who listens at an address; at most `probe` for all attempts. Never rejects. */
 export async function probe(address: Address, deadlines: Deadlines): Promise<Found> {
   if (formatAddress(address).endsWith(':0')) return 'absent'
-  const until = performance.now() + deadlines.probe
+  const until = monotonic() + deadlines.probe
   for (let attempt = 1; ; attempt++) {
-    const limitMs = Math.min(deadlines.probeAttempt, until - performance.now())
+    const limitMs = Math.min(deadlines.probeAttempt, until - monotonic())
     const answer = await ask(address, Math.max(1, limitMs))
-    if (answer !== 'occupied' || attempt === ATTEMPTS || performance.now() >= until) return answer
+    if (answer !== 'occupied' || attempt === ATTEMPTS || monotonic() >= until) return answer
     await new Promise((resolve) => setTimeout(resolve, BACK_OFF_MS * attempt))
   }
 }

@@ -5,6 +5,7 @@
 
 import { endMembers } from '../reap/end.ts'
 import { findMembers } from '../reap/members.ts'
+import { monotonic } from '../scope/clock.ts'
 import type { ActorHandle, Exit } from '../spawn/backend.ts'
 import { PROCESS_METHODS } from '../spawn/methods.ts'
 import type { Child } from './child.ts'
@@ -34,9 +35,9 @@ export class Ladder {
   async #run(hard: boolean): Promise<void> {
     const { handle } = this.#child
     if (!handle || handle.poll()) return
-    const began = performance.now()
+    const began = monotonic()
     const rung = (what: string): void =>
-      log('cancel', `${this.#child}: ${what} after ${Math.round(performance.now() - began)} ms`)
+      log('cancel', `${this.#child}: ${what} after ${Math.round(monotonic() - began)} ms`)
     try {
       if (!hard && (await this.#ask(handle, rung))) return
       if (PROCESS_METHODS.includes(this.#child.method)) await this.#kill(handle, rung)
@@ -119,9 +120,9 @@ export class Ladder {
   async endOrphans(): Promise<void> {
     const { lineage } = this.#child.plan.spec
     const query = { tag: { name: LINEAGE_ENV, value: lineage, below: true as const } }
-    const until = performance.now() + this.#child.actor.vars.deadlines.linkDrain
+    const until = monotonic() + this.#child.actor.vars.deadlines.linkDrain
     while (findMembers(query).members.length > 0) {
-      if (performance.now() > until) {
+      if (monotonic() > until) {
         const { ended, left } = await endMembers([], { politeMs: 0, query })
         for (const { pid, command } of ended) log('cancel', `${pid} ${command}, left by ${this.#child}, was ended`)
         for (const { pid, command, reason } of left)

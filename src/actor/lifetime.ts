@@ -1,3 +1,4 @@
+import { monotonic } from '../scope/clock.ts'
 import { log } from './log.ts'
 
 type Callback = () => unknown
@@ -30,11 +31,11 @@ export class LifetimeStack {
   }
 
   async #run(limitMs: number): Promise<void> {
-    const until = performance.now() + limitMs
+    const until = monotonic() + limitMs
     for (let callback = this.#callbacks.pop(); callback; callback = this.#callbacks.pop()) {
       try {
         const result = callback()
-        if (result instanceof Promise && !(await settledWithin(result, until - performance.now()))) {
+        if (result instanceof Promise && !(await settledWithin(result, until - monotonic()))) {
           log('error', 'a lifetime callback took too long and was given up')
         }
       } catch (error) {

@@ -1,5 +1,6 @@
 /** A nursery whose children are actors: it ends when all have ended, and when one fails, all are cancelled. */
 import { ActorGroupError, CancelledError, isCancelled, RuntimeFailure, TransportClosed, UsageError } from '../errors.ts'
+import { monotonic } from '../scope/clock.ts'
 import { currentScope, parkOn, runScope, type Scope, shield, type Task, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
 import type { ActorOutput } from '../spawn/backend.ts'
@@ -292,8 +293,8 @@ export class ActorNursery {
     const dying = [...this.children.values()].filter((child) => !child.stopCalled && child.peer?.connected === false)
     await Promise.all(dying.map((child) => child.handle?.wait(AbortSignal.timeout(limitMs)).catch(() => {})))
     // Those that supervise them look first.
-    const looked = performance.now() + limitMs
-    while (dying.some((child) => child.exit === undefined && child.handle?.poll()) && performance.now() < looked) {
+    const looked = monotonic() + limitMs
+    while (dying.some((child) => child.exit === undefined && child.handle?.poll()) && monotonic() < looked) {
       await new Promise((resolve) => setImmediate(resolve))
     }
   }

@@ -1,6 +1,5 @@
 /** Code in a scope of its own: with a deadline, behind a shield, under an `AbortSignal`. */
 import { CancelledError, TimeoutError, UsageError } from '../errors.ts'
-import { monotonic } from './clock.ts'
 import { checkMs, scopeLimits } from './limits.ts'
 import { current, currentScope, hold, Scope } from './scope.ts'
 import { afterGrace, giveUp, taskOf } from './task.ts'
@@ -175,7 +174,7 @@ async function runIn<T>(scope: Scope, options: ScopeOptions, body: (scope: Scope
   }
   if (signal?.aborted) onAbort()
   else signal?.addEventListener('abort', onAbort, { once: true })
-  if (limitMs !== undefined) scope.deadline = monotonic() + checkMs('limitMs', limitMs)
+  if (limitMs !== undefined) scope.expireIn(checkMs('limitMs', limitMs))
   try {
     return { value: await bounded(scope, body) }
   } catch (error) {

@@ -33,6 +33,11 @@ class CallbackListener implements Listener {
   }
 }
 
+/** Users' deadlines are times of `performance.now()`, which an actor that has none does not load. */
+function clockOffset(): number {
+  return performance.now() - monotonic()
+}
+
 /**
  * A stretch of code that can be cancelled as a whole. Cancellation is level-triggered: once a scope is cancelled, every wait
  * in it and below it rejects, again and again, until the scope is left (R-002).
@@ -109,10 +114,20 @@ export class Scope {
 
   /** Time of `performance.now()` at which it is cancelled; `Infinity` for none. Can be set anew. */
   get deadline(): number {
-    return this.#deadline
+    return this.#deadline === Number.POSITIVE_INFINITY ? this.#deadline : this.#deadline + clockOffset()
   }
 
   set deadline(at: number) {
+    if (at === Number.POSITIVE_INFINITY) this.#expireAt(at)
+    else this.#expireAt(at - clockOffset())
+  }
+
+  /** @internal */
+  expireIn(limitMs: number): void {
+    this.#expireAt(monotonic() + limitMs)
+  }
+
+  #expireAt(at: number): void {
     this.#deadline = at
     clearTimer(this.#timer)
     this.#timer = undefined

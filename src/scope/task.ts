@@ -5,7 +5,7 @@ import { type CreationSite, describeSite, siteStack } from './sites.ts'
 
 /** A wait that goes on, with the time at which it began. */
 export interface OpenWait extends Wait {
-  /** `performance.now()` */
+  /** Milliseconds on the clock of `process.hrtime()`. */
   since: number
 }
 

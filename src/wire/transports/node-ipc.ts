@@ -5,7 +5,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import type { TransportClosed } from '../../errors.ts'
-import { Splitter } from '../frame.ts'
+import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { atMost, Closing, closedHere, lost } from './closing.ts'
 
@@ -76,7 +76,8 @@ export class NodeIpcTransport implements Transport {
     if (this.#closing.reason) throw this.#closing.reason
     this.#queue.push(parts)
     for (const part of parts) this.#queued += part.length
-    if (!this.#scheduled) {
+    if (this.#queue.length >= EAGER_PARTS || this.#queued >= EAGER_BYTES) this.flush()
+    else if (!this.#scheduled) {
       this.#scheduled = true
       process.nextTick(flush, this)
     }

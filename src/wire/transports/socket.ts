@@ -1,7 +1,7 @@
 /** Unix sockets and TCP. */
 import type { Socket } from 'node:net'
 import type { TransportClosed } from '../../errors.ts'
-import { Splitter } from '../frame.ts'
+import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { atMost, Closing, closedHere, lost } from './closing.ts'
 
@@ -17,6 +17,7 @@ export class SocketTransport implements Transport {
   readonly #closing = new Closing()
   #splitter: Splitter | undefined
   #queue: Uint8Array[] = []
+  #queued = 0
   #scheduled = false
   #ending = false
 
@@ -60,8 +61,12 @@ export class SocketTransport implements Transport {
 
   send(parts: readonly Uint8Array[]): boolean {
     if (this.#closing.reason) throw this.#closing.reason
-    for (const part of parts) this.#queue.push(part)
-    if (!this.#scheduled) {
+    for (const part of parts) {
+      this.#queue.push(part)
+      this.#queued += part.length
+    }
+    if (this.#queue.length >= EAGER_PARTS || this.#queued >= EAGER_BYTES) this.flush()
+    else if (!this.#scheduled) {
       this.#scheduled = true
       process.nextTick(flush, this)
     }
@@ -74,6 +79,7 @@ export class SocketTransport implements Transport {
     const queue = this.#queue
     if (queue.length === 0 || this.#closing.reason) return
     this.#queue = []
+    this.#queued = 0
     if (queue.length === 1) {
       this.#socket.write(queue[0]!)
       return
@@ -119,6 +125,7 @@ export class SocketTransport implements Transport {
 
   #end(reason: TransportClosed): void {
     this.#queue = []
+    this.#queued = 0
     this.#closing.end(reason)
   }
 }
