@@ -124,6 +124,15 @@ export function createInner(
   return { inner, stockEntry }
 }
 
+/** Has a stock worker for processes use one that is made in another way; undefined from `make`: it forks as ever. */
+export function useProcess(inner: InnerWorker, make: () => Promise<ChildProcess | undefined>): void {
+  const start = inner.start.bind(inner)
+  inner.start = async () => {
+    inner._fork ??= await make()
+    await start()
+  }
+}
+
 export function mainRpc(project: TestProject, cacheFs: boolean): MainRpc {
   if (!node) throw new Error('checkCompat has not run')
   return node.createMethodsRPC(project, { collect: false, cacheFs }) as MainRpc

@@ -33,3 +33,4 @@ export {
 } from './marks.ts'
 export type { HangOptions, HarrowOptions, LeakRule, Severity } from './options.ts'
 export { type HarrowPlugin, harrow } from './plugin.ts'
+export type { ZygoteOptions } from './zygote-options.ts'

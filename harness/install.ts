@@ -73,7 +73,11 @@ async function wrapPool(
     return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`
   hideOwnFrames(config)
   if (vitest.config !== config) hideOwnFrames(vitest.config)
-  const name = `harrow-${pool}`
+  const forker = options.zygote !== null && pool === 'forks' ? await run.forker() : null
+  if (options.zygote !== null && !forker) {
+    run.note(`the pool zygote takes the place of forks${where}, and "${pool}" is configured: that one runs`)
+  }
+  const name = `harrow-${forker ? 'zygote' : pool}`
   config.pool = name as never
   config.poolRunner = {
     name,
@@ -85,6 +89,7 @@ async function wrapPool(
         run,
         limitsOf(options.hang!, config),
         policies.get(config) ?? options,
+        forker,
       ),
   } as never
   return undefined

@@ -2,6 +2,8 @@ import { LOG_LEVELS, type LogLevel } from '../src/actor/log.ts'
 import { UsageError } from '../src/errors.ts'
 import { isSpawnMethod, SPAWN_METHODS, type SpawnMethod } from '../src/spawn/methods.ts'
 import { matrixOf } from './matrix.ts'
+import { record, wrong } from './option-checks.ts'
+import { type ResolvedZygote, type ZygoteOptions, zygoteOf } from './zygote-options.ts'
 
 /** Limits of the supervisor, in milliseconds, and what it does after a hang. All have defaults. */
 export interface HangOptions {
@@ -90,6 +92,15 @@ type Pattern = [source: string, flags: string]
 
 /** Options of {@link harrow}. */
 export interface HarrowOptions {
+  /**
+   * `'zygote'`: workers are forked from a process that has vitest and the test environment loaded already. Experimental;
+   * Linux only, elsewhere and where it cannot work child processes run, and one line says so. It takes the place of vitest's
+   * pool `forks`; see `docs/backends/zygote.md`.
+   * @default 'wrap' (the pool of vitest that is configured)
+   */
+  pool?: 'wrap' | 'zygote'
+  /** What the pool `zygote` loads, and which files it leaves alone. */
+  zygote?: ZygoteOptions
   /** Limits of the supervisor; `false` leaves vitest's pool alone: leaks and orphans of tests are not looked for then. */
   hang?: HangOptions | false
   /**
@@ -153,6 +164,8 @@ export interface HarrowOptions {
 
 /** Options with every default filled in; `null` is "take vitest's own value". */
 export interface ResolvedOptions {
+  /** Null: the pool of vitest's. */
+  zygote: ResolvedZygote | null
   hang: {
     grace: number
     blocked: number
@@ -198,6 +211,8 @@ const KEYS: readonly string[] = [
   'matrix',
   'transport',
   'logLevel',
+  'pool',
+  'zygote',
 ]
 /** The largest delay of a Node timer (2^31 - 1 ms, `lib/internal/timers.js`). */
 const MAX_MS = 2_147_483_647
@@ -258,6 +273,7 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
     }
   }
   return {
+    zygote: zygoteOf(options.pool, options.zygote, off),
     hang: off
       ? null
       : {
@@ -287,19 +303,6 @@ export function resolveOptions(given: unknown = {}): ResolvedOptions {
     transport: options.transport ?? null,
     logLevel: options.logLevel ?? null,
   }
-}
-
-function record(what: string, value: unknown, keys: readonly string[]): object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new UsageError(`${what} expects an object, got ${show(value)}. Valid options: ${keys.join(', ')}.`)
-  }
-  for (const key of Object.keys(value)) {
-    if (keys.includes(key)) continue
-    const near = nearest(key, keys)
-    const guess = near ? ` Did you mean "${near}"?` : ''
-    throw new UsageError(`${what} has no option "${key}".${guess} Valid options: ${keys.join(', ')}.`)
-  }
-  return value
 }
 
 function limit(name: string, value: unknown): void {
@@ -341,36 +344,4 @@ function leakRules(value: unknown): ResolvedOptions['ignoreLeaks'] {
 
 function escapeRegExp(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-}
-
-function wrong(name: string, expected: string, came: unknown): UsageError {
-  return new UsageError(`harrow() option "${name}" expects ${expected}, got ${show(came)}.`)
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (Array.isArray(value)) return 'an array'
-  if (typeof value === 'function') return 'a function'
-  if (typeof value === 'object' && value !== null) return 'an object'
-  return String(value)
-}
-
-/** The valid key that is at most two edits away. */
-function nearest(key: string, keys: readonly string[]): string | undefined {
-  return keys
-    .map((k) => ({ k, d: distance(key.toLowerCase(), k.toLowerCase()) }))
-    .filter((x) => x.d <= 2)
-    .sort((a, b) => a.d - b.d)[0]?.k
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

@@ -16,6 +16,7 @@ import type { ResolvedOptions } from './options.ts'
 import type { Evidence } from './pool/evidence.ts'
 import type { Policy } from './pool/leftovers.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
+import type { Forker } from './pool/zygote/forker.ts'
 import { type Orphan, Processes } from './processes.ts'
 import type { TestDelta } from './protocol.ts'
 import { settled } from './wait.ts'
@@ -157,6 +158,15 @@ export class Run {
 
   // ---- workers
 
+  #forker: Forker | undefined
+
+  /** What forks the workers of this run, for the pool `zygote`. */
+  async forker(): Promise<Forker> {
+    const { Forker } = await import('./pool/zygote/forker.ts')
+    this.#forker ??= new Forker((text) => this.note(text))
+    return this.#forker
+  }
+
   /** @param policy null: nothing that it leaves behind is looked at (a run with promises traced) */
   patient(
     base: StockPool,
@@ -164,6 +174,7 @@ export class Run {
     traceMs: number | null,
     policy: Policy | null,
     events: PatientEvents,
+    forker: Forker | null,
     secondOpinion = false,
   ): Patient {
     const number = ++this.#numbers
@@ -182,6 +193,8 @@ export class Run {
         othersMs: this.options.hang?.others ?? 0,
         policy,
         compileCache: this.#compileCache(pool),
+        // A second run with promises traced is looked at more closely than is worth a faster start.
+        forker: traceMs === null ? forker : null,
       },
       events,
     )
@@ -319,6 +332,7 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
+    await this.#forker?.end()
     this.addOrphans(await this.processes.close())
     if (this.#recovering) await settled(this.#recovering, RECOVERY_MS)
     this.#cleanUp()

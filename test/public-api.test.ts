@@ -212,6 +212,7 @@ describe('the public names', () => {
         "type ResourceDeltaValue",
         "type ResourceSnapshot",
         "type Severity",
+        "type ZygoteOptions",
         "withDaemon",
         "xfailOnBackend",
       ]

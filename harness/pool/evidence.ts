@@ -148,7 +148,7 @@ export async function collectEvidence(
   try {
     if (evidence.loop === 'blocked') {
       const pongBefore = patient.lastPong
-      if (state?.sigusr1 && patient.process) {
+      if (state?.sigusr1 && patient.process && !patient.opener) {
         evidence.missing.push('no JavaScript stack: the test listens to SIGUSR1, the signal that opens the inspector')
         evidence.stackError = 'the test listens to SIGUSR1, the signal that opens the inspector'
       } else if (evidence.crumb && evidence.crumb.call !== 'Atomics.wait') {
@@ -326,7 +326,9 @@ async function attach(context: Context, evidence: Evidence): Promise<Attached | 
     const fork = patient.process
     if (fork?.pid !== undefined) {
       if (fork.stderr) quietInspector(fork.stderr, context.project.vitest.logger.errorStream)
+      const send = patient.opener
       const client = await attachProcess(fork.pid, {
+        ...(send && { send }),
         ...(fork.stderr && { url: listenForInspectorUrl(fork.stderr) }),
         deadlineMs: ATTACH_MS,
       })

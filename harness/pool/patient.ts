@@ -6,12 +6,13 @@ import type { Worker } from 'node:worker_threads'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { identify } from '../../src/process/identity.ts'
 import { childrenOf, childrenOfThread, linkTarget } from '../../src/process/procfs.ts'
-import { createInner, type InnerWorker, type PoolOptions, type StockPool } from '../compat.ts'
+import { createInner, type InnerWorker, type PoolOptions, type StockPool, useProcess } from '../compat.ts'
 import type { FromWorker, SelfReport, ToWorker, WorkerConfig, WorkerState } from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV, SESSION_ENV, WORKER_ENV } from '../protocol.ts'
 import { readRecord } from '../state-record.ts'
 import { settled } from '../wait.ts'
 import type { Policy } from './leftovers.ts'
+import type { Forker } from './zygote/forker.ts'
 
 /** The worker's first module. {@link file://./../worker/entry.ts} */
 const ENTRY = new URL(`../worker/entry${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
@@ -37,6 +38,8 @@ export interface PatientOptions {
   policy: Policy | null
   /** Folder of the compile cache, null when it is off. */
   compileCache: string | null
+  /** Makes the process where it can be forked from one that is warm; null: it is started anew. */
+  forker: Forker | null
 }
 
 export interface PatientEvents {
@@ -101,6 +104,8 @@ export class Patient {
       compileCache: options.compileCache,
     }
     ;(env as NodeJS.ProcessEnv)[WORKER_ENV] = JSON.stringify(config)
+    const { forker } = options
+    if (forker) useProcess(made.inner, () => forker.make({ pool, env, argv: [made.inner.entrypoint], config }))
   }
 
   get tag(): string {
@@ -113,6 +118,12 @@ export class Patient {
 
   get thread(): Worker | undefined {
     return this.inner._thread
+  }
+
+  /** How its inspector is opened where SIGUSR1 does not do that; undefined where it does. */
+  get opener(): (() => boolean) | undefined {
+    const { openInspector } = (this.process ?? {}) as { openInspector?: () => boolean }
+    return openInspector?.bind(this.process)
   }
 
   /** Pid of the process that the worker is or lives in. */

@@ -11,8 +11,9 @@ import type { Hang, Run } from '../run.ts'
 import { findOverdue, type Limits, nextLimit, type Overdue, type Stage } from './deadlines.ts'
 import type { Evidence } from './evidence.ts'
 import { Leftovers, type Policy } from './leftovers.ts'
-import type { Patient } from './patient.ts'
+import type { Patient, PatientEvents } from './patient.ts'
 import type { RestFilter } from './speak.ts'
+import type { Forker } from './zygote/forker.ts'
 
 // What only a hang needs is loaded at the first one: a healthy run does not pay for it.
 const loadEvidence = () => import('./evidence.ts')
@@ -47,6 +48,7 @@ export class SupervisedWorker implements PoolWorker {
   readonly #limits: Limits
   readonly #policy: Policy
   readonly #leftovers: Leftovers
+  readonly #forker: Forker | null
   readonly #rpc: MainRpc
   readonly #emitter = new EventEmitter()
 
@@ -72,7 +74,16 @@ export class SupervisedWorker implements PoolWorker {
   #hangsInFile = 0
   #filter: RestFilter | undefined
 
-  constructor(base: StockPool, name: string, options: PoolOptions, run: Run, limits: Limits, policy: Policy) {
+  /** @param forker forks the process from one that is warm; null: a stock worker runs */
+  constructor(
+    base: StockPool,
+    name: string,
+    options: PoolOptions,
+    run: Run,
+    limits: Limits,
+    policy: Policy,
+    forker: Forker | null,
+  ) {
     this.#base = base
     this.name = name
     this.cacheFs = base === 'forks'
@@ -80,6 +91,7 @@ export class SupervisedWorker implements PoolWorker {
     this.#run = run
     this.#limits = limits
     this.#policy = policy
+    this.#forker = forker
     this.#leftovers = new Leftovers(run, options.project, policy)
     this.#rpc = mainRpc(options.project, this.cacheFs)
     this.#emitter.setMaxListeners(0)
@@ -143,12 +155,13 @@ export class SupervisedWorker implements PoolWorker {
   #makePatient(): Patient {
     // What a worker said before it was ended may still arrive after we have spoken for it.
     const heard = (): boolean => patient === this.#patient && !patient.ending
-    const patient: Patient = this.#run.patient(this.#base, this.#options, null, this.#policy, {
+    const events: PatientEvents = {
       message: (message) => heard() && this.#fromVitest(message),
       report: (message) => heard() && !this.#leftovers.hear(patient, message) && this.#fromTracker(message),
       error: (error) => heard() && this.#emit('error', error),
       exit: (code, signal) => heard() && this.#exited(code, signal),
-    })
+    }
+    const patient: Patient = this.#run.patient(this.#base, this.#options, null, this.#policy, events, this.#forker)
     return patient
   }
 
@@ -410,7 +423,8 @@ export class SupervisedWorker implements PoolWorker {
       rpc: this.#rpc,
       startMessage: this.#startMessage!,
       runMessage: this.#runMessage!,
-      patient: (traceMs, events, second) => this.#run.patient(this.#base, this.#options, traceMs, null, events, second),
+      patient: (traceMs, events, second) =>
+        this.#run.patient(this.#base, this.#options, traceMs, null, events, null, second),
       retire: (patient) => this.#run.retire(patient),
       cancelled: this.#run.whenCancelled,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),

@@ -9,7 +9,6 @@ export const setTimeout = globalThis.setTimeout
 export const clearTimeout = globalThis.clearTimeout
 export const setImmediate = globalThis.setImmediate
 export const writeAt = writeSync
-export const processId = process.pid
 export const thread = threadId
 
 const perfNow = performance.now.bind(performance)
@@ -18,11 +17,16 @@ const origin = performance.timeOrigin
 /** Milliseconds since the epoch on the monotonic clock: comparable between processes, deaf to a replaced `Date`. */
 export const now = (): number => origin + perfNow()
 
-const send = process.send?.bind(process)
+let send = process.send?.bind(process)
 const processOn = process.on.bind(process)
 const port = parentPort
 const portPost = port?.postMessage.bind(port)
 const portOn = port?.on.bind(port)
+
+/** For a process that was forked from one that had loaded this module: it has a channel of its own. */
+export function takeChannel(): void {
+  send = process.send?.bind(process)
+}
 
 /** Sends a message to the vitest main process; silent when the channel is gone. */
 export function post(message: unknown): void {

@@ -29,7 +29,7 @@ import { isUserScript } from '../user-code.ts'
 import { expose } from './api.ts'
 import { Children } from './children.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
-import { now, onMessage, post, processId, thread, writeAt } from './globals.ts'
+import { now, onMessage, post, thread, writeAt } from './globals.ts'
 import { answered, ask } from './requests.ts'
 import type { RunnerClass } from './runner.ts'
 import { TestDeltas } from './test-deltas.ts'
@@ -39,7 +39,7 @@ import { Tracker } from './tracker.ts'
 /** For all actors of a tree to tell what they do, milliseconds. */
 const ACTORS_MS = 400
 
-interface VitestModule {
+export interface VitestModule {
   TestRunner: RunnerClass
   vi: { useFakeTimers(...args: unknown[]): unknown; isFakeTimers(): boolean; getTimerCount(): number }
 }
@@ -49,15 +49,24 @@ const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 /** Synchronous, because it is needed inside a timer callback, where nothing may be awaited. */
 const load = <T>(name: string): T => require(`./${name}${extension}`) as T
 
-export async function start(): Promise<void> {
-  const config = JSON.parse(process.env[WORKER_ENV] ?? '{}') as WorkerConfig
+/** What a worker has already when it was forked from a process that has loaded all this. */
+export interface Start {
+  config: WorkerConfig
+  vitest: VitestModule
+  notes: readonly string[]
+  /** Runs what vitest's own entry does. */
+  enter(): void
+}
+
+export async function start(forked?: Start): Promise<void> {
+  const config = forked?.config ?? (JSON.parse(process.env[WORKER_ENV] ?? '{}') as WorkerConfig)
   delete process.env[WORKER_ENV]
   // Before vitest is loaded: its code, and that of packages, then comes from the cache. vitest flushes it at the end.
-  if (config.compileCache !== null) module.enableCompileCache?.(config.compileCache)
+  if (config.compileCache !== null && !forked) module.enableCompileCache?.(config.compileCache)
   // SIGUSR1 then opens the inspector on a free port instead of 9229.
   if (isMainThread) process.debugPort = 0
 
-  const notes: string[] = []
+  const notes: string[] = [...(forked?.notes ?? [])]
   const fd = openStateRecord(config.record, notes)
   let fakeTimersSince: FakeTimerFact['installed'] = []
   let vi: VitestModule['vi'] | undefined
@@ -206,7 +215,7 @@ export async function start(): Promise<void> {
 
   const trace = config.traceMs === null ? undefined : await startTrace(config.traceMs, config.secondOpinion, notes)
 
-  const vitest = (await import(config.vitest)) as VitestModule
+  const vitest = forked?.vitest ?? ((await import(config.vitest)) as VitestModule)
   vi = vitest.vi
   watchFakeTimers(vitest.vi, (frames) => {
     fakeTimersSince = frames
@@ -214,7 +223,8 @@ export async function start(): Promise<void> {
   notes.push(...tracker.install(vitest.TestRunner))
   exposeApi(tracker, handles, () => children.serving())
 
-  await import(config.entry)
+  if (forked) forked.enter()
+  else await import(config.entry)
 
   // Only now: an earlier listener would swallow vitest's first messages in a thread.
   onMessage((message) => {
@@ -235,9 +245,10 @@ export async function start(): Promise<void> {
         break
     }
   })
-  send({ [MARK]: 'hello', pid: processId, thread, tid: kernelThread(), notes })
-  // The kernel then ends this process with the main process, even one that spins in a loop and reads no message.
-  if (isMainThread) {
+  send({ [MARK]: 'hello', pid: process.pid, thread, tid: kernelThread(), notes })
+  // The kernel then ends this process with the main process, even one that spins in a loop and reads no message. For one that
+  // was forked, its zygote does that.
+  if (isMainThread && !forked) {
     const native = loadNative()
     if (isNative(native)) native.dieWithParent()
   }

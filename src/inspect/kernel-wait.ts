@@ -300,10 +300,14 @@ function otherThreads(pid: number): string[] {
   return [...groups].map(([sentence, count]) => (count > 1 ? `${count} times: ${sentence}` : sentence))
 }
 
+/** Name of the thread that waits in forked workers to open the inspector. */
+export const WAKE_THREAD = 'harrow-wake'
+
 /** Threads of V8, libuv and the platform that wait for work. */
 function isIdleHelper(pid: number, tid: number): boolean {
   const stat = readStat(pid, tid)
   if (stat === undefined) return true
+  if (stat.comm === WAKE_THREAD) return true
   if (stat.state !== 'S' || !isNode(pid)) return false
   const call = syscallName(Number(readText(`/proc/${pid}/task/${tid}/syscall`)?.split(' ')[0]))
   return call === 'futex' || (stat.comm.startsWith('DelayedTask') && call?.startsWith('epoll') === true)

@@ -55,8 +55,15 @@ export const LOWEST_LEASE_FD = 900
 export interface Library {
   func(prototype: string): (...args: unknown[]) => number
 }
-interface Koffi {
+/** The part of koffi that is used. */
+export interface Koffi {
   load(path: null): Library
+  struct(name: string, members: Record<string, string>): unknown
+  proto(prototype: string): object
+  pointer(type: object): object
+  /** A function of the machine that calls this one, until the end of the process. */
+  register(callback: (...args: unknown[]) => void, type: object): object
+  address(pointer: object): bigint
   errno(): number
   os: { errno: Record<string, number> }
 }
@@ -64,6 +71,7 @@ interface Koffi {
 /** The library, and the number of the error that the last failed call left. */
 export interface OpenLibrary {
   library: Library
+  koffi: Koffi
   /** Name of the last error: `EAGAIN`. */
   lastError(): string
 }
@@ -126,7 +134,7 @@ function openOnce(): OpenLibrary | { missing: string } {
       const number = koffi.errno()
       return Object.entries(koffi.os.errno).find(([, value]) => value === number)?.[0] ?? `error ${number}`
     }
-    return { library: koffi.load(null), lastError }
+    return { library: koffi.load(null), koffi, lastError }
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'MODULE_NOT_FOUND') return { missing: 'koffi is not installed' }

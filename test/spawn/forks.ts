@@ -74,9 +74,7 @@ export async function forksInARow(n: number, warm: readonly string[] = []): Prom
       const nowhere = { path: '/dev/null' }
       zygote.order(
         {
-          name: 'one',
-          uuid: 'of-many',
-          parentAddr: 'unix:/nowhere/forks.sock',
+          task: { name: 'one', uuid: 'of-many', parentAddr: 'unix:/nowhere/forks.sock' },
           env,
           cwd: process.cwd(),
           umask: 0o22,

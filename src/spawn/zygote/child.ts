@@ -1,15 +1,22 @@
-/** From the moment after fork(2) to the life of an actor (R-633). Everything up to the first byte is synchronous. */
+/** From the moment after fork(2) to a life of its own (R-633). Everything up to the first byte is synchronous. */
 import { closeSync, writeSync } from 'node:fs'
-import { childMain } from '../../actor/child-main.ts'
-import { parseAddress } from '../../wire/address.ts'
-import { dial } from '../../wire/listener.ts'
-import { DIAL_MS } from '../process-entry.ts'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
 import type { Inherited } from './inherited.ts'
 import { type EnvironmentBlock, replaceEnvironment, showEnvironment } from './memory.ts'
-import { LIFE, type Order, ZYGOTE_FLAG } from './protocol.ts'
+import { LIFE, type Order } from './protocol.ts'
 import type { ForkCalls } from './syscalls.ts'
+
+/** What a child is for: an actor, a worker of tests. */
+export interface Life {
+  /**
+   * Title, arguments, Node flags, whatever else says who it is. Synchronous, in the midst of the zygote's turn; what it throws
+   * is told to whoever has ordered the child.
+   */
+  begin(order: Order, pid: number, zygote: Zygote): void
+  /** From a turn of the loop of its own. */
+  live(order: Order): Promise<void>
+}
 
 /** What the zygote knows of itself, for the child to undo. */
 export interface Zygote {
@@ -24,8 +31,8 @@ export interface Zygote {
   entry: string
 }
 
-/** Makes this process, which was the zygote a moment ago, the actor that was ordered. Throws nothing. */
-export function becomeChild(zygote: Zygote, order: Order): void {
+/** Makes this process, which was the zygote a moment ago, the child that was ordered. Throws nothing. */
+export function becomeChild(zygote: Zygote, order: Order, { begin, live }: Life): void {
   const { calls } = zygote
   let life: number | undefined
   try {
@@ -41,7 +48,9 @@ export function becomeChild(zygote: Zygote, order: Order): void {
     closeInherited(zygote.fds, zygote.nodeFds, new Set([0, 1, 2, life]))
     process.umask(order.umask)
     process.chdir(order.cwd)
-    takeName(order, pid, zygote)
+    replaceEnvironment(order.env)
+    showEnvironment(order.env, zygote.block)
+    begin(order, pid, zygote)
     replaceMathRandom(zygote.seed)
     tell(life, `${LIFE.up}\n`)
   } catch (error) {
@@ -62,32 +71,6 @@ function takeOutput(calls: ForkCalls, { stdout, stderr }: Order): void {
   calls.makeBlocking(2)
   closeSync(out)
   if (!same) closeSync(err)
-}
-
-/** Title, arguments, flags and environment say who it is. */
-function takeName(order: Order, pid: number, { entry, block }: Zygote): void {
-  replaceEnvironment(order.env)
-  showEnvironment(order.env, block)
-  process.title = `harrow[${order.name}@${pid}]`
-  process.argv = [
-    process.execPath,
-    entry,
-    `--harrow-actor=${order.name}@${order.uuid}`,
-    `--harrow-parent=${order.parentAddr}`,
-    ...(order.stay ? ['--harrow-stay'] : []),
-  ]
-  process.execArgv = process.execArgv.filter((flag) => flag !== ZYGOTE_FLAG)
-}
-
-function live({ name, uuid, parentAddr }: Order): Promise<void> {
-  return childMain({
-    aid: { name, uuid },
-    method: 'zygote',
-    ownProcess: true,
-    connect: () => dial(parseAddress(parentAddr), { limitMs: DIAL_MS }),
-    importModule: (url) => import(url),
-    exit: (code) => process.exit(code),
-  })
 }
 
 function tell(life: number, text: string): void {

@@ -18,6 +18,8 @@ export interface ZygoteKind {
   warm: readonly string[]
   /** Without what actors' modules import, for a first trial. */
   bare?: boolean
+  /** Path of its first module; by default that of the zygote of actors. */
+  entry?: string
 }
 
 /** What becomes of an order. */
@@ -69,7 +71,13 @@ export class ZygoteClient {
     const fd = tail.open()
     const child = spawn(
       process.execPath,
-      [...kind.execArgv, ZYGOTE_FLAG, entryPath('zygote'), ...(kind.bare ? [] : defaultWarm()), ...kind.warm],
+      [
+        ...kind.execArgv,
+        ZYGOTE_FLAG,
+        kind.entry ?? entryPath('zygote'),
+        ...(kind.bare ? [] : defaultWarm()),
+        ...kind.warm,
+      ],
       {
         // Ctrl-C at a terminal is the root's.
         detached: true,

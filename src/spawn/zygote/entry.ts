@@ -1,5 +1,5 @@
 /**
- * First module of a zygote; what asks it for children is {@link file://./client.ts}. Everything else is loaded through Node's
+ * First module of the zygote of actors; what asks it for children is {@link file://./client.ts}. Everything else is loaded through Node's
  * compile cache, which has to be switched on before.
  */
 import { enableCompileCache } from 'node:module'
@@ -8,4 +8,5 @@ import { enableCompileCache } from 'node:module'
 const folder = process.env.HARROW_COMPILE_CACHE
 if (folder) enableCompileCache(folder)
 
-await import('./main.ts')
+const { run } = await import('./main.ts')
+await run(async () => (await import('./actor-life.ts')).actorLife)

@@ -8,7 +8,7 @@ import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { formatExit } from '../exit.ts'
 import { removeSockets } from '../process-handle.ts'
 import { ExitLatch } from '../waiting.ts'
-import { type ForkResult, orderChild, type Ticket } from './order.ts'
+import { type ForkResult, orderActor, type Ticket } from './order.ts'
 
 export class ZygoteHandle implements ActorHandle {
   readonly method = 'zygote'
@@ -28,7 +28,7 @@ export class ZygoteHandle implements ActorHandle {
   constructor(request: SpawnRequest, spawnInstead: (why: string) => ActorHandle | undefined) {
     this.#name = request.aid.name
     this.#lineage = request.env.HARROW_LINEAGE
-    this.#ticket = orderChild(request, {
+    this.#ticket = orderActor(request, {
       born: (pid) => {
         this.#pid = pid
         this.#identity = identify(pid)

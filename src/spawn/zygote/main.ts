@@ -1,6 +1,8 @@
 /**
- * The zygote: a Node process that loads what its children need, waits, and forks when it is asked. It never enters the
- * runtime itself (R-632). Its first connection is that of its starter, on descriptor 3: it ends with it (R-636).
+ * The zygote: a Node process that loads what its children need, waits, and forks when it is asked. It never leads the life
+ * of its children itself (R-632). Its first connection is that of its starter, on descriptor 3: it ends with it (R-636).
+ *
+ * The module is run by whoever imports it ({@link file://./entry.ts}); what its children are for is told by `run`.
  */
 import { randomBytes } from 'node:crypto'
 import { unlinkSync } from 'node:fs'
@@ -8,7 +10,7 @@ import { flushCompileCache } from 'node:module'
 import { createServer, Socket } from 'node:net'
 import { constants } from 'node:os'
 import { burnCaches } from './adopt.ts'
-import { becomeChild } from './child.ts'
+import { becomeChild, type Life } from './child.ts'
 import { descriptorTargets } from './descriptors.ts'
 import { watchInherited } from './inherited.ts'
 import { detachEnvironment } from './memory.ts'
@@ -46,26 +48,36 @@ const requesters = new Set<Requester>()
 const waiting: { requester: Requester; request: Request }[] = []
 let isChild = false
 
-const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
+let life: Life
 let path = ''
-try {
-  for (const specifier of process.argv.slice(2)) await import(specifier)
-  burnCaches()
-  burnCaches()
-  const server = createServer((socket) => serve(socket))
-  path = await placeSocket(server)
-  process.on('SIGCHLD', collect)
-  process.title = 'harrow zygote'
-  // Modules that were loaded leave things that end within a turn.
-  await new Promise((resolve) => setImmediate(resolve))
-  quiet.settle()
-  calls.deathSignal(0)
-  say(starter.socket, { type: 'ready', path, pid: process.pid })
-  // We end by `_exit`, which does not.
-  flushCompileCache?.()
-} catch (error) {
-  const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  starter.socket.end(`${JSON.stringify({ type: 'failed', why } satisfies Reply)}\n`, () => process.exit(1))
+const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
+
+/**
+ * Loads what the children need, and serves from then on.
+ *
+ * @param loadLife loads what all of them need, and with that their life
+ */
+export async function run(loadLife: () => Promise<Life>): Promise<void> {
+  try {
+    life = await loadLife()
+    for (const specifier of process.argv.slice(2)) await import(specifier)
+    burnCaches()
+    burnCaches()
+    const server = createServer((socket) => serve(socket))
+    path = await placeSocket(server)
+    process.on('SIGCHLD', collect)
+    process.title = 'harrow zygote'
+    // Modules that were loaded leave things that end within a turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    quiet.settle()
+    calls.deathSignal(0)
+    say(starter.socket, { type: 'ready', path, pid: process.pid })
+    // We end by `_exit`, which does not.
+    flushCompileCache?.()
+  } catch (error) {
+    const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    starter.socket.end(`${JSON.stringify({ type: 'failed', why } satisfies Reply)}\n`, () => process.exit(1))
+  }
 }
 
 function serve(socket: Socket): Requester {
@@ -111,7 +123,7 @@ function fork(requester: Requester, { id, order }: Request): void {
     isChild = true
     waiting.length = 0
     requesters.clear()
-    becomeChild(zygote, order)
+    becomeChild(zygote, order, life)
     return
   }
   if (pid < 0) {

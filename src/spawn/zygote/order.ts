@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { identify, isRunning, signalProcess } from '../../process/identity.ts'
 import type { Exit, SpawnRequest } from '../backend.ts'
 import { OutputTail } from '../output.ts'
+import type { ActorTask } from './actor-life.ts'
 import { handDown, type ZygoteClient, type ZygoteKind, zygoteFor } from './client.ts'
 import { LifePipe } from './life-pipe.ts'
 import { type Output, openOutput } from './output.ts'
@@ -14,16 +15,16 @@ export type ForkResult =
   /** It never lived; something else may be tried. */
   | { kind: 'failed'; why: string }
 
-export interface Ticket {
+export interface Birth {
   readonly result: Promise<ForkResult>
   /** It is to be killed: no further attempt. */
   giveUp(): void
-  outputTail(): string
-  dispose(keep: boolean): void
 }
 
 export interface BirthEvents {
   born(pid: number): void
+  /** It lives: what it was told at birth is done. */
+  up?(): void
   /** It died at birth; another one takes its place. */
   gone(): void
 }
@@ -38,16 +39,67 @@ const POLL_MS = 20
 /** A page that V8 maps between the two system calls of a fork is missing in the child, which dies of it at once. */
 const RETRIES = 1
 
-export function orderChild(request: SpawnRequest, events: BirthEvents): Ticket {
+/** Where a child comes from, and what it is to be. */
+export interface Plan {
+  zygote(): Promise<ZygoteClient>
+  /** All of the order but the ways out, which are made for each attempt. */
+  order(zygote: ZygoteClient): Omit<Order, 'stdout' | 'stderr' | 'life'>
+  /** @throws Error when there are no descriptors left */
+  output(calls: ForkCalls): Output
+  /** Further forks when a child dies at birth. Default 1. */
+  retries?: number
+  /** Milliseconds in which the zygote must answer. Default 10 s. */
+  forkReturnMs?: number
+}
+
+/** An actor that is ordered, with the end of its output. */
+export interface Ticket extends Birth {
+  outputTail(): string
+  dispose(keep: boolean): void
+}
+
+export function orderActor(request: SpawnRequest, events: BirthEvents): Ticket {
   const tail = new OutputTail(request.output)
+  return {
+    ...orderChild(planOf(request, tail), events),
+    outputTail: () => tail.tail(),
+    dispose: (keep) => tail.dispose(keep),
+  }
+}
+
+function planOf({ aid, parentAddr, env, execArgv, output, options }: SpawnRequest, tail: OutputTail): Plan {
+  const { warm = [], bare, cwd = process.cwd(), onParentLost, retries, forkReturn } = options
+  const kind: ZygoteKind = {
+    tree: env.HARROW_TREE ?? '',
+    execArgv: execArgv.filter((flag) => flag !== ZYGOTE_FLAG),
+    warm: warm as readonly string[],
+    ...(bare === true && { bare: true }),
+  }
+  return {
+    zygote: () => zygoteFor(kind, env),
+    order: (zygote) => ({
+      task: { name: aid.name, uuid: aid.uuid, parentAddr } satisfies ActorTask,
+      env: { ...env, [ZYGOTE_ENV]: handDown(kind, zygote) },
+      cwd: cwd as string,
+      umask: process.umask(),
+      stay: onParentLost === 'stay',
+    }),
+    output: (calls) => openOutput(calls, output, tail),
+    ...(retries !== undefined && { retries: retries as number }),
+    ...(forkReturn !== undefined && { forkReturnMs: forkReturn as number }),
+  }
+}
+
+/** Has a child made; it is forked once more when it dies at birth. */
+export function orderChild(plan: Plan, events: BirthEvents): Birth {
   let givenUp = false
   const attempts = async (): Promise<ForkResult> => {
     const calls = loadForkCalls()
     if ('missing' in calls) return { kind: 'failed', why: calls.missing }
-    const most = 1 + ((request.options.retries as number | undefined) ?? RETRIES)
+    const most = 1 + (plan.retries ?? RETRIES)
     let why = ''
     for (let n = 0; n < most; n++) {
-      const attempt = new Attempt(calls, request, tail, events, () => givenUp)
+      const attempt = new Attempt(calls, plan, events, () => givenUp)
       const result = await attempt.run()
       if (givenUp && result.kind !== 'exit') return KILLED
       if (result.kind !== 'again') return result
@@ -61,8 +113,6 @@ export function orderChild(request: SpawnRequest, events: BirthEvents): Ticket {
     giveUp: () => {
       givenUp = true
     },
-    outputTail: () => tail.tail(),
-    dispose: (keep) => tail.dispose(keep),
   }
 }
 
@@ -73,8 +123,7 @@ type AttemptResult = ForkResult | { kind: 'again'; why: string }
 /** One fork. */
 class Attempt {
   readonly #calls: ForkCalls
-  readonly #request: SpawnRequest
-  readonly #tail: OutputTail
+  readonly #plan: Plan
   readonly #events: BirthEvents
   readonly #isGivenUp: () => boolean
   readonly #result = Promise.withResolvers<AttemptResult>()
@@ -85,37 +134,23 @@ class Attempt {
   #pid: number | undefined
   #lost = false
 
-  constructor(
-    calls: ForkCalls,
-    request: SpawnRequest,
-    tail: OutputTail,
-    events: BirthEvents,
-    isGivenUp: () => boolean,
-  ) {
+  constructor(calls: ForkCalls, plan: Plan, events: BirthEvents, isGivenUp: () => boolean) {
     this.#calls = calls
-    this.#request = request
-    this.#tail = tail
+    this.#plan = plan
     this.#events = events
     this.#isGivenUp = isGivenUp
   }
 
   async run(): Promise<AttemptResult> {
-    const { env, execArgv, options } = this.#request
-    const kind: ZygoteKind = {
-      tree: env.HARROW_TREE ?? '',
-      execArgv: execArgv.filter((flag) => flag !== ZYGOTE_FLAG),
-      warm: (options.warm as readonly string[] | undefined) ?? [],
-      ...(options.bare === true && { bare: true }),
-    }
     let zygote: ZygoteClient
     try {
-      zygote = await zygoteFor(kind, env)
+      zygote = await this.#plan.zygote()
     } catch (error) {
       return { kind: 'failed', why: error instanceof Error ? error.message : String(error) }
     }
     if (this.#isGivenUp()) return KILLED
     try {
-      this.#ask(zygote, kind)
+      this.#ask(zygote)
       return await this.#result.promise
     } finally {
       this.#phase = 'over'
@@ -125,27 +160,20 @@ class Attempt {
     }
   }
 
-  #ask(zygote: ZygoteClient, kind: ZygoteKind): void {
-    const { aid, parentAddr, env, options } = this.#request
+  #ask(zygote: ZygoteClient): void {
     this.#life = new LifePipe(this.#calls, {
       up: () => this.#up(),
       wrong: (error) => this.#settle({ kind: 'exit', exit: { code: null, signal: null, error } }),
       end: (code) => this.#pipeEnded(code),
     })
-    this.#output = openOutput(this.#calls, this.#request.output, this.#tail)
+    this.#output = this.#plan.output(this.#calls)
     const order: Order = {
-      name: aid.name,
-      uuid: aid.uuid,
-      parentAddr,
-      env: { ...env, [ZYGOTE_ENV]: handDown(kind, zygote) },
-      cwd: (options.cwd as string | undefined) ?? process.cwd(),
-      umask: process.umask(),
+      ...this.#plan.order(zygote),
       stdout: this.#output.stdout,
       stderr: this.#output.stderr,
       life: this.#life.out,
-      stay: options.onParentLost === 'stay',
     }
-    const limitMs = (options.forkReturn as number | undefined) ?? FORK_RETURN_MS
+    const limitMs = this.#plan.forkReturnMs ?? FORK_RETURN_MS
     this.#limit(limitMs, () => this.#failed(`the zygote (pid ${zygote.pid}) gave no answer within ${limitMs} ms`))
     zygote.order(order, {
       born: (pid) => this.#born(pid),
@@ -186,6 +214,7 @@ class Attempt {
     this.#phase = 'up'
     clearTimeout(this.#timer)
     this.#output?.letGo()
+    this.#events.up?.()
   }
 
   /** The zygote has collected it. */

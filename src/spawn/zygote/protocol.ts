@@ -10,9 +10,8 @@ export interface OpenPath {
 
 /** What a child is to be. */
 export interface Order {
-  name: string
-  uuid: string
-  parentAddr: string
+  /** For the life that the child leads, see `Life`; the zygote does not look at it. */
+  task: unknown
   env: Record<string, string>
   cwd: string
   umask: number

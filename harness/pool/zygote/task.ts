@@ -1,0 +1,33 @@
+/** What a forked worker of tests is told beside what every forked child is told. */
+import type { OpenPath } from '../../../src/spawn/zygote/protocol.ts'
+import type { WorkerConfig } from '../../protocol.ts'
+
+export interface WorkerTask {
+  /** Socket of the vitest main process, and the word by which it knows the one that connects. */
+  channel: string
+  token: string
+  /** Arguments of a stock worker, and its Node flags. */
+  argv: string[]
+  execArgv: string[]
+  config: WorkerConfig
+  /** Read by a thread of the child: a byte there opens its inspector. */
+  wake: OpenPath
+}
+
+/** A child says who it is by its token and its pid, before anything else. */
+export const greetingOf = (token: string, pid: number): string => `${token}${String(pid).padStart(PID_BYTES)}`
+export const TOKEN_BYTES = 36
+const PID_BYTES = 10
+export const GREETING_BYTES = TOKEN_BYTES + PID_BYTES
+
+/** Variable with which the zygote is told what to load: {@link ZygoteFacts} as JSON. */
+export const FACTS_ENV = 'HARROW_POOL_ZYGOTE'
+
+export interface ZygoteFacts {
+  /** Folder of vitest's modules. */
+  vitest: string
+  /** Packages that vitest's environment imports itself when it is set up. */
+  environment: string[]
+  /** Paths of modules in node_modules that test files import; one that fails is left out. */
+  warm: string[]
+}

@@ -1,0 +1,41 @@
+/** The life of an actor that was forked from a zygote. */
+import { childMain } from '../../actor/child-main.ts'
+import { parseAddress } from '../../wire/address.ts'
+import { dial } from '../../wire/listener.ts'
+import { DIAL_MS } from '../process-entry.ts'
+import type { Life } from './child.ts'
+import { type Order, ZYGOTE_FLAG } from './protocol.ts'
+
+/** What an actor's order says beside what every order says. */
+export interface ActorTask {
+  name: string
+  uuid: string
+  parentAddr: string
+}
+
+export const actorLife: Life = {
+  begin({ task, stay }, pid, { entry }) {
+    const { name, uuid, parentAddr } = task as ActorTask
+    process.title = `harrow[${name}@${pid}]`
+    process.argv = [
+      process.execPath,
+      entry,
+      `--harrow-actor=${name}@${uuid}`,
+      `--harrow-parent=${parentAddr}`,
+      ...(stay ? ['--harrow-stay'] : []),
+    ]
+    process.execArgv = process.execArgv.filter((flag) => flag !== ZYGOTE_FLAG)
+  },
+
+  live({ task }: Order) {
+    const { name, uuid, parentAddr } = task as ActorTask
+    return childMain({
+      aid: { name, uuid },
+      method: 'zygote',
+      ownProcess: true,
+      connect: () => dial(parseAddress(parentAddr), { limitMs: DIAL_MS }),
+      importModule: (url) => import(url),
+      exit: (code) => process.exit(code),
+    })
+  },
+}
