@@ -49,6 +49,8 @@ export interface AttachedProcess extends InspectorClient {
   readonly address: string
   /** Clients beside this one at the moment of connecting; undefined where the system does not tell. */
   readonly others: number | undefined
+  /** Has the other side closed the connection? True for a process that ends; also for one that closes its inspector. */
+  lost(): boolean
   /** After `close()`: is an inspector that was opened here closed again, as far as can be told? */
   leftOpen(): boolean
 }
@@ -104,10 +106,15 @@ interface ConnectOptions {
 async function connect(address: string, { pid, timeoutMs, closeInspector }: ConnectOptions): Promise<AttachedProcess> {
   const url = checkLoopback(address)
   const socket = new Socket(url)
+  let closing: Promise<void> | undefined
   const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
   const wire = createWire((text) => socket.send(text))
   socket.addEventListener('message', (event) => wire.receive(String(event.data)))
-  socket.addEventListener('close', () => wire.end('the inspector closed the connection'))
+  let lost = false
+  socket.addEventListener('close', () => {
+    lost ||= closing === undefined
+    wire.end('the inspector closed the connection')
+  })
   const open = new Promise<void>((resolve, reject) => {
     socket.addEventListener('open', () => resolve())
     socket.addEventListener('error', () => reject(new ProbeError(`could not connect to the inspector at ${url.host}`)))
@@ -151,11 +158,11 @@ async function connect(address: string, { pid, timeoutMs, closeInspector }: Conn
     await Promise.race([closed, pause(CLOSE_MS)])
   }
 
-  let closing: Promise<void> | undefined
   return {
     wasOpen: !closeInspector,
     address: url.host,
     others,
+    lost: () => lost,
     leftOpen: () => leftOpen,
     post: wire.post,
     on: wire.on,

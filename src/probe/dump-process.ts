@@ -4,10 +4,10 @@ import { type AttachedProcess, attachProcess } from '../inspect/attach-process.t
 import { pause } from '../inspect/client.ts'
 import { portOf } from '../inspect/other-process.ts'
 import { processWords } from '../process/descriptors.ts'
-import { isRunning, signalProcess } from '../process/identity.ts'
+import { isRunning, type ProcessIdentity, signalProcess } from '../process/identity.ts'
 import type { ProcessRow } from '../process/list.ts'
 import { type Listener, listenersOn } from '../process/listeners.ts'
-import { readText } from '../process/procfs.ts'
+import { PF_EXITING, readStat, readText } from '../process/procfs.ts'
 import type { ProcessFacts } from './facts.ts'
 import { blankFacts, lookAtThreads, type ThreadsOptions } from './look-at-threads.ts'
 import { lookFromOutside, obstacle, permitted } from './outside.ts'
@@ -24,6 +24,12 @@ const LATE = /did not start within/
 /** How long another process may hold the port of the inspector. */
 const PORT_MS = 2000
 const PORT_POLL_MS = 100
+/**
+ * From the end of its connections until a process counts as ended: it closes its files thread by thread, first its memory is
+ * given back, and for as long as one thread is at it the system shows it as running.
+ */
+const ENDING_MS = 5000
+const ENDING_POLL_MS = 10
 
 /**
  * Looks at a process from outside and, where it is a Node process that answers, from inside. The process goes on as before.
@@ -41,18 +47,19 @@ export async function lookIntoProcess(
   const outside = await lookFromOutside(row)
   const facts: ProcessFacts = { ...blankFacts(outside, at), closed: obstacle(row, outside) ?? null }
   const scripts = new Scripts()
-  if (facts.closed === null) await lookInside(row, facts, scripts, options)
-  facts.ended = row.id !== null && !isRunning(row.id)
+  const lost = facts.closed === null && (await lookInside(row, facts, scripts, options))
+  facts.ended = row.id !== null && (await hasEnded(row.id, lost))
   facts.tookMs = performance.now() - began
   return { facts, scripts }
 }
 
+/** @returns whether the connection broke from its side */
 async function lookInside(
   row: ProcessRow,
   facts: ProcessFacts,
   scripts: Scripts,
   options: DumpProcessOptions,
-): Promise<void> {
+): Promise<boolean> {
   const { pid } = row
   options.step?.('attach')
   const holder = await portHolder(pid)
@@ -68,20 +75,35 @@ async function lookInside(
     if (LATE.test(messageOf(error))) {
       facts.notes.push('it was sent SIGUSR1: an inspector that it opens for that later stays open, on 127.0.0.1 only')
     }
-    return
+    return false
   }
   facts.wasOpen = client.wasOpen
   facts.debugged = (client.others ?? 0) > 0
+  let lost = false
   try {
     await checkPid(client, pid)
     await lookAtThreads(client, facts, scripts, options)
   } catch (error) {
     facts.closed = messageOf(error)
   } finally {
+    // Asked before it is closed from here.
+    lost = client.lost()
     await client.close()
   }
   if (client.leftOpen())
     facts.notes.push(`its inspector at ${client.address} stays open: another client has come to it`)
+  return lost
+}
+
+/** @param lost its connection broke: it ends, or has closed its inspector by itself */
+async function hasEnded(id: ProcessIdentity, lost: boolean): Promise<boolean> {
+  const deadline = performance.now() + ENDING_MS
+  for (;;) {
+    if (!isRunning(id)) return true
+    const ending = lost || ((readStat(id.pid)?.flags ?? 0) & PF_EXITING) !== 0
+    if (!ending || performance.now() > deadline) return false
+    await pause(ENDING_POLL_MS)
+  }
 }
 
 /** A port may be that of another process by the time we come, and in a container a process has another pid. */

@@ -22,7 +22,7 @@ export interface ProcessStat {
   ppid: number
   pgrp: number
   session: number
-  /** Kernel flags, see `PF_KTHREAD`. */
+  /** Kernel flags, see {@link PF_KTHREAD} and {@link PF_EXITING}. */
   flags: number
   /** Time on the CPU in user mode, in ticks of 10 ms. */
   utime: number
@@ -48,6 +48,9 @@ export const TICKS_PER_SECOND = 100
 
 /** Flag of a kernel thread in {@link ProcessStat.flags}. */
 export const PF_KTHREAD = 0x0020_0000
+
+/** Flag of a thread that ends, in {@link ProcessStat.flags}; of a process it is that of its main thread. */
+export const PF_EXITING = 0x0000_0004
 
 /**
  * Can `/proc` be trusted here? It must be there, and its pids must be those of our own pid namespace: otherwise a pid read
