@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { binOf, isProgram, root } from './checkout.ts'
+import { hashInputs, stampBuild } from './stamp.ts'
 
 const SHEBANG = '#!/usr/bin/env node\n'
 
@@ -29,6 +30,7 @@ export function build(): boolean {
   const work = mkdtempSync(join(cache, 'harrow-build-'))
   const made = join(work, 'made')
   const dist = join(root, 'dist')
+  const inputs = hashInputs()
   try {
     const args = [binOf('typescript', 'tsc'), '-p', join(root, 'tsconfig.build.json'), '--outDir', made]
     const compiled = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', timeout: 180_000 })
@@ -36,6 +38,7 @@ export function build(): boolean {
     if (!bundleWorkerEntry(made, work) || !bundleRuntime(made, work)) return false
     makeExecutable(join(made, 'scripts', 'harrow.js'))
     if (!sameTree(made, dist)) swap(made, dist, work)
+    stampBuild(inputs)
     return true
   } finally {
     rmSync(work, { recursive: true, force: true })
@@ -86,6 +89,8 @@ const RUNTIME = [
   'src/spawn/fork/entry',
   'src/spawn/thread/entry',
   'src/spawn/zygote/entry',
+  // Its count is asked for by tests.
+  'src/spawn/thread/abandoned',
 ]
 
 /** Files of dist that every child loads, or that share state with those. */

@@ -22,7 +22,7 @@ import {
   type SpawnMethod,
   sleep,
   taskTree,
-} from '../../src/index.ts'
+} from 'harrow'
 import { findMembers } from '../../src/reap/members.ts'
 import { PROCESS_METHODS } from '../../src/spawn/methods.ts'
 import type * as Chaos from '../fixtures/actors/chaos.ts'

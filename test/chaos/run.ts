@@ -3,8 +3,8 @@
 import { readdirSync, readlinkSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { runChild } from '../../scripts/dev/child.ts'
+import { whyStale } from '../../scripts/dev/stamp.ts'
 import type { SpawnMethod } from '../../src/index.ts'
-import { builtRound } from './built.ts'
 
 const { values } = parseArgs({
   options: {
@@ -27,6 +27,8 @@ const WARM_UP = 5
 /** A thread's end and a closed socket take a moment to show in /proc. */
 const FD_SLACK = 2
 
+const stale = whyStale()
+if (stale) throw new Error(stale)
 process.exitCode = (streams > 1 ? await sideBySide() : await oneByOne()) > 0 ? 1 : 0
 process.exit()
 
@@ -49,7 +51,7 @@ async function sideBySide(): Promise<number> {
 }
 
 async function oneByOne(): Promise<number> {
-  const { chaosRound, dispose, Fatal } = await builtRound()
+  const { chaosRound, Fatal } = await import('./round.ts')
   const until = performance.now() + 1000 * Number(values.seconds)
   let failed = 0
   for (const backend of backends) {
@@ -82,7 +84,6 @@ async function oneByOne(): Promise<number> {
     const longest = Math.max(0, ...[...harms.values()].flat())
     console.log(`${backend}: ${done} rounds well, longest ${longest} ms; ${kinds}`)
   }
-  dispose()
   console.log(`${failed} failed`)
   return failed
 }
