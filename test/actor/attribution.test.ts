@@ -15,7 +15,7 @@ import { type Message, Msg } from '../../src/wire/messages.ts'
 import type * as Nest from '../fixtures/actors/nest.ts'
 import type * as Rude from '../fixtures/actors/rude.ts'
 import type * as Tally from '../fixtures/actors/tally.ts'
-import { addressesOf, BACKENDS, eventually, failure, inFolder, NEST, RUDE, TALLY, tree } from './world.ts'
+import { addressesOf, BACKENDS, eventually, failure, inFolder, NEST, PATIENT, RUDE, TALLY, tree } from './world.ts'
 
 describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
   test('R-260 a context that its parent cancels ends without a word', async () => {
@@ -262,14 +262,14 @@ describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
   })
 
   test('R-274 several actors of one name are all cancelled', async () => {
-    await tree(backend, async () => {
-      await openNursery(async (an) => {
+    const body = () =>
+      openNursery(async (an) => {
         for (let i = 0; i < 4; i++) await an.startActor('doggy', { module: TALLY })
         await an.cancel()
         expect(an.size).toBe(0)
         expect(an.cancelledCaught).toBe(true)
       })
-    })
+    await tree(backend, body, PATIENT)
   })
 
   test('R-406 the current context is that of the endpoint and of the body', async () => {

@@ -33,25 +33,23 @@ import {
   known,
   moduleOf,
   NEST,
+  PATIENT,
   PROCESS_BACKENDS,
   RUDE,
   TALLY,
   tree,
 } from './world.ts'
 
-/** A busy machine must not make an acknowledgement late where the order of things is looked at. */
-const PATIENT = { deadlines: { cancelAck: 15_000, nurseryCancel: 15_000 } }
-
 describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
   test('R-201 R-202 is acknowledged once, and says no when there is nobody any more', async () => {
-    await tree(backend, async () => {
-      await openNursery(async (an) => {
+    const body = () =>
+      openNursery(async (an) => {
         const portal = await an.startActor('tally', { module: TALLY })
         expect(await portal.cancelActor()).toBe(true)
         await eventually('the channel is closed', () => !portal.connected)
         expect(await portal.cancelActor()).toBe(false)
       })
-    })
+    await tree(backend, body, PATIENT)
   })
 
   test('R-202 R-807 a channel that breaks meanwhile is no acknowledgement, and the ladder goes on', async () => {
@@ -144,7 +142,7 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
   })
 
   test('R-210 two who cancel one actor both hear of its end', async () => {
-    await tree(backend, async () => {
+    const body = async (): Promise<void> => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Tally>('target', { module: TALLY })
         const other = await an.startActor<typeof Nest>('other', { module: NEST })
@@ -153,7 +151,8 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
         expect(typeof theirs).toBe('boolean')
         await other.cancelActor()
       })
-    })
+    }
+    await tree(backend, body, PATIENT)
   })
 
   test('R-003 R-226 a task that reacts to nothing is given up, and the actor ends in order', async () => {
@@ -198,7 +197,7 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
   })
 
   test('R-213 the cancellation of a root with an idle daemon is graceful', async () => {
-    await tree(backend, async () => {
+    const body = async (): Promise<void> => {
       let nursery: ActorNursery | undefined
       await openTaskNursery(async (tasks) => {
         const task = tasks.spawn(() =>
@@ -212,7 +211,8 @@ describe.each(BACKENDS)('cancelling an actor of %s', (backend) => {
         task.cancel('enough')
       })
       expect([nursery?.exited, nursery?.cancelledCaught]).toEqual([true, true])
-    })
+    }
+    await tree(backend, body, PATIENT)
   })
 
   test('R-218 R-128 a cancel that comes again during the end changes nothing', async () => {

@@ -27,6 +27,7 @@ import {
   inFolder,
   moduleOf,
   NEST,
+  PATIENT,
   PROCESS_BACKENDS,
   RUDE,
   TALLY,
@@ -315,14 +316,14 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
   })
 
   test('R-129 tells whether all have acknowledged', async () => {
-    await tree(backend, async () => {
-      await openNursery(async (an) => {
+    const body = () =>
+      openNursery(async (an) => {
         await startDaemon(an)
         expect([an.cancelCalled, an.cancelledCaught]).toEqual([false, false])
         await an.cancel()
         expect([an.cancelCalled, an.cancelledCaught]).toEqual([true, true])
       })
-    })
+    await tree(backend, body, PATIENT)
   })
 
   test('R-134 a hard cancel does not ask', async () => {

@@ -23,6 +23,9 @@ export const TALLY = moduleOf('tally')
 export const RUDE = moduleOf('rude')
 export const NEST = moduleOf('nest')
 
+/** A busy machine must not make an acknowledgement late where the order of things is looked at, or who acknowledged. */
+export const PATIENT: RootOptions = { deadlines: { cancelAck: 15_000, nurseryCancel: 15_000 } }
+
 const LIMIT_MS = 55_000
 
 /** Opens a root with a registry of its own, in a runtime folder of its own. */
