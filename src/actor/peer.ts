@@ -45,6 +45,21 @@ interface CancelRequest {
 
 const MOST_WARNED = 100
 
+/** A call whose result nobody wants. */
+class Unheard implements Dialog {
+  readonly label: string
+
+  constructor(name: string) {
+    this.label = `self.${name}`
+  }
+
+  returned(): void {}
+
+  failed(): void {}
+
+  lost(): void {}
+}
+
 export class Peer {
   readonly actor: Actor
   readonly channel: Channel
@@ -126,6 +141,15 @@ export class Peer {
         call.fail(error)
       }
     })
+  }
+
+  /** Calls a method of the runtime over there; nobody waits for it, and a closed channel is no error. */
+  tell(name: string, args: unknown[]): void {
+    try {
+      this.open(new Unheard(name), 'self', name, args, 'func', null)
+    } catch (error) {
+      if (!(error instanceof TransportClosed)) throw error
+    }
   }
 
   /** Starts something there. @returns its number */

@@ -46,6 +46,11 @@ export async function unregisterEverywhere(actor: Actor): Promise<void> {
   const { unregister } = actor.vars.deadlines
   await Promise.all(
     actor.vars.registryAddrs.map(async (registry) => {
+      if (actor.link?.connected && actor.parentAddrs.includes(registry)) {
+        // It is read before the end of the link is, so nothing is waited for here either.
+        actor.link.tell('unregister', [actor.aid.uuid])
+        return
+      }
       try {
         await shield(unregister, `unregistering at ${registry}`, async () => {
           await moveOnAfter(unregister, () =>

@@ -107,9 +107,10 @@ export class SocketTransport implements Transport {
     if (this.#closing.reason) return
     this.flush()
     this.#ending = true
-    this.#socket.end()
-    // The peer answers the end of our half with that of its own.
-    await atMost(this.#closing.settled, limitMs)
+    const written = new Promise<void>((resolve) => this.#socket.end(resolve))
+    // What a Unix socket has taken is read by the peer whatever becomes of us; with TCP a reset can overtake it, so there the
+    // peer answers the end of our half with that of its own.
+    await atMost(this.kind === 'uds' ? Promise.race([written, this.#closing.settled]) : this.#closing.settled, limitMs)
     this.destroy()
   }
 
