@@ -5,6 +5,7 @@ import { checkCompat, type PoolOptions, type PoolWorker, type StockPool } from '
 import type { ResolvedOptions } from './options.ts'
 import type { Limits } from './pool/deadlines.ts'
 import { SupervisedWorker } from './pool/supervised-worker.ts'
+import type { Forkers } from './pool/zygote/forkers.ts'
 import { Run } from './run.ts'
 import { isOwnScript } from './user-code.ts'
 
@@ -73,8 +74,9 @@ async function wrapPool(
     return `vitest ${vitest.version} is not supported: ${missing}. The stock pool runs, nothing is supervised.`
   hideOwnFrames(config)
   if (vitest.config !== config) hideOwnFrames(vitest.config)
-  const forker = options.zygote !== null && pool === 'forks' ? await run.forker() : null
-  if (options.zygote !== null && !forker) {
+  const { zygote } = options
+  const forker = zygote && pool === 'forks' ? (await forkersOf(run)).of(project, zygote) : null
+  if (zygote && !forker) {
     run.note(`the pool zygote takes the place of forks${where}, and "${pool}" is configured: that one runs`)
   }
   const name = `harrow-${forker ? 'zygote' : pool}`
@@ -93,6 +95,12 @@ async function wrapPool(
       ),
   } as never
   return undefined
+}
+
+async function forkersOf(run: Run): Promise<Forkers> {
+  const { Forkers } = await import('./pool/zygote/forkers.ts')
+  run.forkers ??= new Forkers((text) => run.note(text))
+  return run.forkers
 }
 
 /** A debugger may hold a test at a breakpoint: by vitest's flags, Node's, or an editor that attaches by itself. */

@@ -206,6 +206,11 @@ export type FromWorker =
     }
   /** What the tests of a file have moved; not answered. */
   | { [MARK]: 'deltas'; file: string; deltas: TestDelta[] }
+  /**
+   * For the pool `zygote`: what a file took, milliseconds, and what it has imported from node_modules. Sent when a worker is
+   * asked to measure; not answered.
+   */
+  | { [MARK]: 'learned'; file: string; cpuMs: number; wallMs: number; imports: [path: string, ms: number][] }
   /** The `reaper` fixtures and `reap()`; answered by `verdict`. */
   | { [MARK]: 'reap'; n: number; whose: ReapScope; finding: boolean; serving: number[] }
   /** Trace mode: what runs waits for a promise that was collected while pending; an empty list when no such was found. */
@@ -247,6 +252,8 @@ export interface WorkerConfig {
   isolated: boolean
   /** Folder of Node's compile cache; null leaves it off. */
   compileCache: string | null
+  /** Tell what files take and import, see `learned`. */
+  measure: boolean
 }
 
 export const WORKER_ENV = 'HARROW_WORKER'

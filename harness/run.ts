@@ -17,6 +17,7 @@ import type { Evidence } from './pool/evidence.ts'
 import type { Policy } from './pool/leftovers.ts'
 import { Patient, type PatientEvents } from './pool/patient.ts'
 import type { Forker } from './pool/zygote/forker.ts'
+import type { Forkers } from './pool/zygote/forkers.ts'
 import { type Orphan, Processes } from './processes.ts'
 import type { TestDelta } from './protocol.ts'
 import { settled } from './wait.ts'
@@ -56,6 +57,8 @@ export class Run {
   readonly orphans: Orphan[] = []
   readonly processes: Processes
   readonly record: RunRecord
+  /** For the pool `zygote`. */
+  forkers: Forkers | undefined
   /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
   cancelled = false
   #cancel: () => void = () => {}
@@ -95,6 +98,7 @@ export class Run {
   begin(): void {
     this.#said.clear()
     this.processes.begin()
+    this.forkers?.begin()
     this.cancelled = false
     this.whenCancelled = new Promise((resolve) => {
       this.#cancel = resolve
@@ -157,15 +161,6 @@ export class Run {
   }
 
   // ---- workers
-
-  #forker: Forker | undefined
-
-  /** What forks the workers of this run, for the pool `zygote`. */
-  async forker(): Promise<Forker> {
-    const { Forker } = await import('./pool/zygote/forker.ts')
-    this.#forker ??= new Forker((text) => this.note(text))
-    return this.#forker
-  }
 
   /** @param policy null: nothing that it leaves behind is looked at (a run with promises traced) */
   patient(
@@ -332,7 +327,7 @@ export class Run {
     while ([...this.#patients].some((p) => !p.dead) && performance.now() < until) {
       await new Promise((done) => setTimeout(done, 20))
     }
-    await this.#forker?.end()
+    await this.forkers?.end()
     this.addOrphans(await this.processes.close())
     if (this.#recovering) await settled(this.#recovering, RECOVERY_MS)
     this.#cleanUp()

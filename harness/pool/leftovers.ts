@@ -36,6 +36,9 @@ export class Leftovers {
       case 'keep':
         this.#run.processes.keep(message.pid, message.until)
         return true
+      case 'learned':
+        patient.options.forker?.learn(patient.opener !== undefined, message)
+        return true
       case 'deltas':
         this.#run.addDeltas(message.file, message.deltas)
         return true

@@ -6,7 +6,7 @@ import type { Worker } from 'node:worker_threads'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { identify } from '../../src/process/identity.ts'
 import { childrenOf, childrenOfThread, linkTarget } from '../../src/process/procfs.ts'
-import { createInner, type InnerWorker, type PoolOptions, type StockPool, useProcess } from '../compat.ts'
+import { createInner, type InnerWorker, type PoolOptions, type StockPool } from '../compat.ts'
 import type { FromWorker, SelfReport, ToWorker, WorkerConfig, WorkerState } from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV, SESSION_ENV, WORKER_ENV } from '../protocol.ts'
 import { readRecord } from '../state-record.ts'
@@ -102,10 +102,10 @@ export class Patient {
       orphans: options.policy !== null && options.policy.orphans !== 'off',
       isolated: pool.project.config.isolate !== false,
       compileCache: options.compileCache,
+      measure: options.forker !== null,
     }
     ;(env as NodeJS.ProcessEnv)[WORKER_ENV] = JSON.stringify(config)
-    const { forker } = options
-    if (forker) useProcess(made.inner, () => forker.make({ pool, env, argv: [made.inner.entrypoint], config }))
+    if (options.forker) this.inner = options.forker.use(made.inner, { pool, env, argv: [fileURLToPath(ENTRY)], config })
   }
 
   get tag(): string {

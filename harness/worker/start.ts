@@ -30,6 +30,7 @@ import { expose } from './api.ts'
 import { Children } from './children.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
 import { now, onMessage, post, thread, writeAt } from './globals.ts'
+import { startMeasuring } from './measure.ts'
 import { answered, ask } from './requests.ts'
 import type { RunnerClass } from './runner.ts'
 import { TestDeltas } from './test-deltas.ts'
@@ -147,6 +148,7 @@ export async function start(forked?: Start): Promise<void> {
       const moved = deltas?.take() ?? []
       const { filepath } = file as FileTask
       if (moved.length > 0 && filepath) send({ [MARK]: 'deltas', file: filepath, deltas: moved })
+      if (config.measure && filepath) send({ [MARK]: 'learned', file: filepath, ...measure() })
       return fileEnd.ended(file as FileTask, runner as Reports)
     },
     testEnd: (id) => deltas?.ended(id),
@@ -154,6 +156,7 @@ export async function start(forked?: Start): Promise<void> {
     ...(config.traceMs !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
 
+  const measure = startMeasuring()
   const scope = () => tracker.scope()
   const handles = startHandles(scope, notes)
   const calls = noteCalls()

@@ -13,7 +13,7 @@ const USAGE = `npm run corpus -- [folder] [options]
   folder            corpus files (default test/hangs/corpus); packages that they import are installed as well
   --dir folder      the same as an option, e.g. --dir test/hangs/variants
   --only a,b        only files whose names begin so
-  --pool forks      vitest's pool: forks or threads
+  --pool forks      vitest's pool: forks or threads, or harrow's: zygote
   --limit 600       seconds until the vitest run is ended
   --min 95          percent of the points below which the exit code is 1
   --json FILE       also write the rows and totals there`
@@ -84,12 +84,13 @@ async function scoreCorpus(): Promise<number> {
 }
 
 function config(pool: string): string {
+  const forked = pool === 'zygote'
   return `import { defineConfig } from 'vitest/config'
 import { harrow } from 'harrow/vitest'
 
 export default defineConfig({
-  plugins: [harrow()],
-  test: { testTimeout: 2000, hookTimeout: 2500, pool: ${JSON.stringify(pool)}, maxWorkers: 2 },
+  plugins: [harrow(${forked ? "{ pool: 'zygote' }" : ''})],
+  test: { testTimeout: 2000, hookTimeout: 2500, pool: ${JSON.stringify(forked ? 'forks' : pool)}, maxWorkers: 2 },
 })
 `
 }

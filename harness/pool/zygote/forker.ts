@@ -1,9 +1,16 @@
 /** Has workers forked where that works, and says once why it does not: an ordinary child process takes their place then. */
 import type { ChildProcess } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { isAbsolute, join } from 'node:path'
 import { backend } from '../../../src/spawn/zygote/parent.ts'
-import type { PoolOptions } from '../../compat.ts'
+import { type InnerWorker, type PoolOptions, useProcess } from '../../compat.ts'
 import { WORKER_ENV, type WorkerConfig } from '../../protocol.ts'
-import { Zygotes } from './zygotes.ts'
+import type { ResolvedZygote } from '../../zygote-options.ts'
+import { globs } from './globs.ts'
+import { LateWorker } from './late-worker.ts'
+import { type FileFacts, Learned } from './learned.ts'
+import type { Zygotes } from './zygotes.ts'
 
 /** Packages that an environment of vitest's imports when it is set up. */
 const PACKAGES: Record<string, readonly string[]> = {
@@ -13,7 +20,7 @@ const PACKAGES: Record<string, readonly string[]> = {
 }
 
 /** Flags with which Node writes something at the end of a process, where a forked one does not come by. */
-const PROFILE = /--(?:cpu-prof|heap-prof|prof|trace-events-enabled|report-on-)|--inspect(?!-port|-publish)/
+const PROFILE = /^--(?:cpu-prof|heap-prof|prof\b|trace-events?-|report-|diagnostic-dir|inspect(?!-port|-publish))/
 
 /** What the machine says, asked once a process. */
 let tried: Promise<true | string> | undefined
@@ -25,49 +32,144 @@ export interface Wanted {
   config: WorkerConfig
 }
 
+/** One a project. */
 export class Forker {
-  readonly #zygotes = new Zygotes()
+  readonly #zygotes: Zygotes
+  readonly #options: ResolvedZygote
+  readonly #root: string
   readonly #note: (text: string) => void
-  readonly #said = new Set<string>()
+  readonly #isExcluded: (path: string) => boolean
+  readonly #learned: Learned | undefined
+  #warm: readonly string[]
+  /** A warm module keeps something open. */
+  #hasOpen = false
+  /** What a zygote that runs has loaded, with its versions. */
+  #loaded: string | undefined
 
-  /** @param note says a sentence to the user */
-  constructor(note: (text: string) => void) {
+  /** @param note says a sentence to the user, once */
+  constructor(zygotes: Zygotes, options: ResolvedZygote, root: string, cacheDir: string, note: (text: string) => void) {
+    this.#zygotes = zygotes
+    this.#options = options
+    this.#root = root
     this.#note = note
+    this.#isExcluded = globs(options.exclude)
+    if (options.warm === 'auto') this.#learned = new Learned(join(cacheDir, 'harrow-zygote.json'))
+    this.#warm = this.#learned?.warm() ?? this.#pathsOf(options.warm as readonly string[])
+  }
+
+  /** @returns the worker, which is a stock one or gets its process here */
+  use(inner: InnerWorker, wanted: Wanted): InnerWorker {
+    let stock = false
+    useProcess(inner, async () => (stock ? undefined : this.#make(wanted)))
+    // vitest then takes the start of the environment for part of the run, so only where somebody must choose.
+    if (this.#options.exclude.length === 0 && !this.#learned?.hasLong) return inner
+    return new LateWorker(inner, (files) => {
+      stock = files.some((file) => this.#isExcluded(this.#relative(file)) || this.#learned?.isLong(file))
+    })
+  }
+
+  /** What a worker says of a file that has ended. */
+  learn(isForked: boolean, facts: FileFacts): void {
+    this.#learned?.add(facts, isForked ? this.#warm : [])
+  }
+
+  /** A run of watch mode begins, or the first one. A zygote that has loaded something else by now is ended. */
+  begin(): void {
+    this.#learned?.save()
+    // What kept something open stays out.
+    if (this.#learned && !this.#hasOpen) this.#warm = this.#learned.warm()
+    const loaded = fingerprint([...this.#warm].sort())
+    if (this.#loaded !== undefined && this.#loaded !== loaded) void this.#zygotes.end(false)
+    this.#loaded = loaded
+  }
+
+  /** The run is over. */
+  save(): void {
+    this.#learned?.save()
   }
 
   /** @returns undefined when a stock worker is to run */
-  async make({ pool, env, argv, config }: Wanted): Promise<ChildProcess | undefined> {
+  async #make(wanted: Wanted): Promise<ChildProcess | undefined> {
     try {
-      const obstacle = flagInTheWay(pool) ?? (await whyNot())
+      const obstacle = flagInTheWay(wanted.pool) ?? (await whyNot())
       if (obstacle !== undefined) throw new Error(obstacle)
-      const { [WORKER_ENV]: _, ...rest } = env
-      const child = await this.#zygotes.worker({
-        execArgv: pool.execArgv,
-        env: Object.fromEntries(
-          Object.entries(rest).flatMap(([name, value]) => (value == null ? [] : [[name, `${value}`]])),
-        ),
-        argv,
-        facts: { vitest: pool.distPath, environment: [...(PACKAGES[pool.environment.name] ?? [])], warm: [] },
-        config,
-      })
-      return child.asChildProcess()
+      return await this.#fork(wanted)
     } catch (error) {
-      this.#sayOnce(error instanceof Error ? error.message : String(error))
+      const why = error instanceof Error ? error.message : String(error)
+      this.#note(`the pool zygote cannot fork: ${general(why)}. Child processes run instead, as with the pool forks.`)
       return undefined
     }
   }
 
-  async end(): Promise<void> {
-    await this.#zygotes.end(true)
+  async #fork(wanted: Wanted): Promise<ChildProcess> {
+    const { pool, env, argv, config } = wanted
+    const { [WORKER_ENV]: _, ...rest } = env
+    const warm = this.#warm
+    try {
+      const child = await this.#zygotes.worker({
+        execArgv: pool.execArgv,
+        env: strings(rest),
+        argv,
+        facts: {
+          vitest: pool.distPath,
+          environment: [...(PACKAGES[pool.environment.name] ?? [])],
+          warm: [...warm],
+        },
+        config,
+      })
+      return child.asChildProcess()
+    } catch (error) {
+      // A module that leaves a timer or a connection open: without it a fork is sound.
+      if (warm.length === 0 || !(error instanceof Error && /not quiet/.test(error.message))) throw error
+      this.#note(
+        `a package that the zygote has loaded keeps something open (${general(error.message)}); none is loaded`,
+      )
+      this.#warm = []
+      this.#hasOpen = true
+      return await this.#fork(wanted)
+    }
   }
 
-  #sayOnce(why: string): void {
-    // Without what differs from one to the next.
-    const reason = why.replace(/\d+/g, 'N')
-    if (this.#said.has(reason)) return
-    this.#said.add(reason)
-    this.#note(`the pool zygote cannot fork: ${why}. Child processes run instead, as with the pool forks.`)
+  #relative(file: string): string {
+    return file.startsWith(`${this.#root}/`) ? file.slice(this.#root.length + 1) : file
   }
+
+  /** Of code in node_modules only: whatever the user edits is loaded by vitest, in each worker. */
+  #pathsOf(names: readonly string[]): string[] {
+    const require = createRequire(join(this.#root, 'package.json'))
+    return names.flatMap((name) => {
+      try {
+        const path = isAbsolute(name) ? name : require.resolve(name)
+        if (path.includes('/node_modules/')) return [path]
+        this.#note(`zygote.warm: ${name} is not in node_modules (${path}) and is not loaded before the fork`)
+      } catch (error) {
+        this.#note(`zygote.warm: ${name} is not found: ${general(error instanceof Error ? error.message : `${error}`)}`)
+      }
+      return []
+    })
+  }
+}
+
+/** Without what differs from one to the next, so that it is said once. */
+function general(why: string): string {
+  return (why.split('\n')[0] ?? '').replace(/\(pid \d+\)/g, '').replace(/\s+/g, ' ')
+}
+
+/** Files and the packages that they are of, as they are on disk now. */
+function fingerprint(paths: readonly string[]): string {
+  const facts = paths.map((path) => {
+    const [folder] = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []
+    return [path, changed(path), folder === undefined ? 0 : changed(join(folder, 'package.json'))]
+  })
+  return JSON.stringify(facts)
+}
+
+function changed(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
+function strings(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value == null ? [] : [[name, `${value}`]])))
 }
 
 function flagInTheWay({ execArgv, env }: PoolOptions): string | undefined {
