@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import { harrow } from './harness/index.ts'
 import { BUILT, builtRuntime } from './test/built-runtime.ts'
+import { LongestFirst } from './test/longest-first.ts'
 
 export default defineConfig({
   // Our own suite runs under our own plugin.
@@ -12,6 +13,7 @@ export default defineConfig({
     // Set by `harrow test --hammer`.
     setupFiles: process.env.HARROW_HAMMER ? ['test/hammer-probe.ts'] : [],
     server: { deps: { external: [BUILT] } },
+    sequence: { sequencer: LongestFirst },
     pool: 'forks',
     maxWorkers: 2,
     // Bounds of what hangs, not of what is slow: the suite also runs several times at once (npm run hammer).

@@ -271,7 +271,8 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
           await portal.cancelActor()
         })
       },
-      { deadlines: { streamOpen: 50 } },
+      // Each of them waits so long.
+      { deadlines: { streamOpen: 10 } },
     )
   })
 

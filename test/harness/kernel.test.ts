@@ -14,7 +14,7 @@ test.skipIf(process.platform !== 'linux')(
       test('reads what nobody writes', async () => {
         await readFile('queue')
       })`,
-      'vitest.config.ts': config('{ hang: { grace: 300 } }'),
+      'vitest.config.ts': config('{ hang: { grace: 300, stop: 2000 } }'),
     })
     try {
       execFileSync('mkfifo', [join(project.folder, 'queue')])
