@@ -11,6 +11,7 @@ import {
   UsageError,
 } from '../errors.ts'
 import { currentScope, moveOnAfter, park, type Scope } from '../scope/index.ts'
+import { heldFor } from '../scope/scope.ts'
 import { Msg } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import { LIMITS } from './deadlines.ts'
@@ -228,7 +229,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
     if (this.ended) return
     this.cancelCalled = true
     this.#outOfBand = !this.#isOurs(currentScope())
-    await this.peer.cancelTask(this.cid)
+    await heldFor(() => this.peer.cancelTask(this.cid))
   }
 
   /** Does this code run in the body of this side? */

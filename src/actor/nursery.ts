@@ -243,9 +243,10 @@ export class ActorNursery {
     this.#gate.resolve()
     const hard = options.hardKill ?? false
     const stopped = Promise.all([...this.children.values()].map((child) => child.stop({ hard })))
-    if (hard) return stopped.then(() => this.#allGone())
-    this.#cancelling ??= stopped.then(() => this.#allGone())
-    return this.#cancelling
+    const gone = stopped.then(() => this.#allGone())
+    if (!hard) this.#cancelling ??= gone
+    // Bounded by itself: a caller who is cancelled meanwhile is waited for, or its root would stay open.
+    return heldFor(() => (hard ? gone : this.#cancelling!))
   }
 
   async #allGone(): Promise<void> {

@@ -1,5 +1,6 @@
 import { ActorTooSlowError, NoResult, RuntimeFailure, TransportClosed } from '../errors.ts'
 import { currentScope, runScope } from '../scope/index.ts'
+import { heldFor } from '../scope/scope.ts'
 import { captureSite } from '../scope/sites.ts'
 import type { Aid } from '../wire/messages.ts'
 import { Context } from './context.ts'
@@ -180,7 +181,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
     ctx.localError = error
     if (!ctx.ended) {
       ctx.cancelCalled = true
-      await ctx.peer.cancelTask(ctx.cid)
+      await heldFor(() => ctx.peer.cancelTask(ctx.cid))
     }
     return error
   }
@@ -196,7 +197,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
   async cancelActor(options: { timeoutMs?: number; raiseOnTimeout?: boolean } = {}): Promise<boolean> {
     const { deadlines } = this.#peer.actor.vars
     const { timeoutMs = deadlines.cancelAck, raiseOnTimeout = false } = options
-    const how = await this.#peer.cancelActor(timeoutMs, deadlines.nurseryCancel)
+    const how = await heldFor(() => this.#peer.cancelActor(timeoutMs, deadlines.nurseryCancel))
     if (how === 'late' && raiseOnTimeout) {
       throw new ActorTooSlowError(
         `actor ${this.aid.name} did not acknowledge its cancellation in ${timeoutMs} ms`,

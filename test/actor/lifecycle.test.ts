@@ -6,11 +6,13 @@ import {
   currentActor,
   getRoot,
   getRuntimeVars,
+  isCancelled,
   moveOnAfter,
   NoResult,
   openNursery,
   openRoot,
   type Portal,
+  runScope,
   setRuntimeVars,
   sleep,
 } from '../../src/index.ts'
@@ -311,6 +313,34 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
         }),
       )
       expect(outcome.timedOut).toBe(true)
+      expect(() => currentActor()).toThrow(/no actor runtime here/)
+    }
+  })
+
+  test('R-208 R-260 a scope that is cancelled while a context is left waits for the end of the tree', async () => {
+    for (const how of ['context', 'nursery', 'actor'] as const) {
+      let reached = false
+      const cut = runScope({ name: 'cut' }, async (scope) => {
+        await tree(backend, async () => {
+          await openNursery(async (an) => {
+            const portal = await an.startActor<typeof Rude>('busy', { module: RUDE })
+            await portal.openContext('stubborn', [], async () => {
+              // It answers nothing for longer than an uncooperative task is waited for.
+              void portal.call('spin', 1500).catch(() => {})
+              setTimeout(() => scope.cancel('cut'), 100)
+              reached = true
+              if (how === 'nursery') await an.cancel()
+              else if (how === 'actor') await portal.cancelActor({ timeoutMs: 2000 })
+              await sleep(600_000)
+            })
+          })
+        })
+      })
+      const error = await cut.catch((thrown: unknown) => thrown)
+      // Ended under its own open context, the actor takes that with it.
+      if (how === 'context') expect(error).toBeUndefined()
+      else if (!isCancelled(error)) expect([undefined, 'TransportClosed']).toContain((error as Error | undefined)?.name)
+      expect(reached).toBe(true)
       expect(() => currentActor()).toThrow(/no actor runtime here/)
     }
   })
