@@ -43,6 +43,8 @@ export class Learned {
   readonly #state: State
   readonly #measured = new Map<string, number>()
   readonly #stock: ReadonlySet<string>
+  /** Something was told since it was written. */
+  #heard = false
 
   /** @param path of the file, which need not be there */
   constructor(path: string) {
@@ -73,6 +75,7 @@ export class Learned {
 
   /** @param warm what its zygote had loaded: that took no time */
   add({ file, cpuMs, wallMs, imports }: FileFacts, warm: readonly string[]): void {
+    this.#heard = true
     const now = { cpuMs, wallMs }
     const stays = this.#stock.has(file) && isLong(now, SHORT_CPU_MS)
     if (stays || isLong(now, LONG_CPU_MS)) this.#state.files[file] = { ...now, cpuMs: Math.max(cpuMs, LONG_CPU_MS) }
@@ -85,7 +88,8 @@ export class Learned {
 
   /** Writes what this run has shown; a folder that cannot be written to means that nothing is learned. */
   save(): void {
-    if (this.#measured.size === 0 && Object.keys(this.#state.files).length === 0) return
+    if (!this.#heard) return
+    this.#heard = false
     const { imports } = this.#state
     for (const [path, one] of Object.entries(imports)) {
       if (!this.#measured.has(path) && ++one.unseen > MOST_UNSEEN) delete imports[path]
