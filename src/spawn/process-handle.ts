@@ -2,13 +2,11 @@
 import type { ChildProcess } from 'node:child_process'
 import { closeSync, readdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { identify, isRunning, type ProcessIdentity, signalProcess } from '../process/identity.ts'
-import { childrenOf } from '../process/procfs.ts'
-import { descendantPids } from '../process/tree.ts'
-import { endMembers } from '../reap/end.ts'
+import { identify, type ProcessIdentity, signalProcess } from '../process/identity.ts'
 import { runtimeDir } from '../wire/runtime-dir.ts'
 import type { Transport } from '../wire/transport.ts'
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from './backend.ts'
+import { endActorProcess, subtreeOf } from './end-process.ts'
 import { formatExit } from './exit.ts'
 import type { SpawnMethod } from './methods.ts'
 import { OutputTail } from './output.ts'
@@ -95,23 +93,12 @@ export class ProcessHandle implements ActorHandle {
   }
 
   async kill(limitMs: number): Promise<KillReport> {
-    const ended: KillReport['ended'][number][] = []
-    const left: KillReport['left'][number][] = []
-    if (this.poll()) return { gone: true, ended, left }
     const { pid } = this
-    if (pid !== undefined && this.#identity && childrenOf(pid).length > 0) {
-      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs })
-      ended.push(...result.ended.filter((one) => one.pid !== pid))
-      left.push(...result.left)
-    } else this.#signal('SIGKILL')
-    try {
-      await this.wait(AbortSignal.timeout(limitMs))
-      return { gone: true, ended, left }
-    } catch {
-      const running = this.#identity !== undefined && isRunning(this.#identity)
-      if (running && pid !== undefined) left.push({ pid, command: this.#name, reason: 'is still there after SIGKILL' })
-      return { gone: !running, ended, left }
-    }
+    if (this.poll() || pid === undefined) return { gone: true, ended: [], left: [] }
+    // Without an identity there is only Node's own handle of it.
+    if (!this.#identity) this.#signal('SIGKILL')
+    const wait = (signal: AbortSignal): Promise<Exit> => this.wait(signal)
+    return await endActorProcess({ pid, identity: this.#identity, name: this.#name, wait }, limitMs)
   }
 
   abandon(): void {
@@ -123,7 +110,7 @@ export class ProcessHandle implements ActorHandle {
   subtree(): ProcessIdentity[] {
     const { pid } = this
     if (pid === undefined || this.poll()) return []
-    return [pid, ...descendantPids(pid)].flatMap((one) => identify(one) ?? [])
+    return subtreeOf(pid)
   }
 
   outputTail(): string {

@@ -1,10 +1,7 @@
 /** An actor that is forked from a zygote, from the order until its end. */
-import { identify, isRunning, type ProcessIdentity, signalProcess } from '../../process/identity.ts'
-import { childrenOf } from '../../process/procfs.ts'
-import { descendantPids } from '../../process/tree.ts'
-import { endMembers } from '../../reap/end.ts'
-import { findMembers } from '../../reap/members.ts'
+import { identify, type ProcessIdentity, signalProcess } from '../../process/identity.ts'
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
+import { endActorProcess, subtreeOf } from '../end-process.ts'
 import { formatExit } from '../exit.ts'
 import { removeSockets } from '../process-handle.ts'
 import { ExitLatch } from '../waiting.ts'
@@ -93,9 +90,7 @@ export class ZygoteHandle implements ActorHandle {
 
   async kill(limitMs: number): Promise<KillReport> {
     if (this.#instead) return await this.#instead.kill(limitMs)
-    const ended: KillReport['ended'][number][] = []
-    const left: KillReport['left'][number][] = []
-    if (this.poll()) return { gone: true, ended, left }
+    if (this.poll()) return { gone: true, ended: [], left: [] }
     // One that is not born yet is killed then.
     this.#doomed = true
     this.#ticket.giveUp()
@@ -103,25 +98,14 @@ export class ZygoteHandle implements ActorHandle {
     if (pid === undefined) {
       // Whatever the zygote still makes of the order is ended at its birth.
       this.#latch.settle({ code: null, signal: 'SIGKILL' })
-      return { gone: true, ended, left }
+      return { gone: true, ended: [], left: [] }
     }
     // Actors below it are children of the zygote: known by their labels, not by descent.
     const tag = { name: 'HARROW_LINEAGE', value: this.#lineage ?? '', below: true as const }
     const query = this.#lineage === undefined ? undefined : { tag }
-    const below = query ? findMembers(query).members.filter((one) => one.pid !== pid) : []
-    if (this.#identity && (below.length > 0 || childrenOf(pid).length > 0)) {
-      const result = await endMembers([this.#identity], { politeMs: 0, verifyMs: limitMs, ...(query && { query }) })
-      ended.push(...result.ended.filter((one) => one.pid !== pid))
-      left.push(...result.left)
-    } else this.#signal('SIGKILL')
-    try {
-      await this.wait(AbortSignal.timeout(limitMs))
-      return { gone: true, ended, left }
-    } catch {
-      const running = this.#identity !== undefined && isRunning(this.#identity)
-      if (running) left.push({ pid, command: this.#name, reason: 'is still there after SIGKILL' })
-      return { gone: !running, ended, left }
-    }
+    const wait = (signal: AbortSignal): Promise<Exit> => this.wait(signal)
+    const one = { pid, identity: this.#identity, name: this.#name, wait, ...(query && { query }) }
+    return await endActorProcess(one, limitMs)
   }
 
   abandon(): void {
@@ -132,7 +116,7 @@ export class ZygoteHandle implements ActorHandle {
   subtree(): ProcessIdentity[] {
     const { pid } = this
     if (pid === undefined || this.poll()) return []
-    return [pid, ...descendantPids(pid)].flatMap((one) => identify(one) ?? [])
+    return subtreeOf(pid)
   }
 
   outputTail(): string {
