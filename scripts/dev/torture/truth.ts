@@ -51,7 +51,7 @@ function read(pid: number, file: string): string {
 }
 
 /** Waits until a condition holds. @returns whether it did within the time, milliseconds */
-export async function until(condition: () => boolean, limitMs: number, stepMs = 20): Promise<boolean> {
+export async function until(condition: () => boolean, limitMs: number, stepMs = 50): Promise<boolean> {
   const end = performance.now() + limitMs
   while (!condition()) {
     if (performance.now() > end) return false
