@@ -9,7 +9,7 @@ export const LENGTH_BYTES = 4
  */
 export const EAGER_PARTS = 32
 /** So many bytes neither. */
-export const EAGER_BYTES = Number(process.env.EB ?? 48 * 1024)
+export const EAGER_BYTES = 48 * 1024
 
 /** Takes one frame, without its length: the bytes from `from` up to `to`. A view of each of them would cost more than reading it. */
 export type FrameSink = (bytes: Uint8Array, from: number, to: number) => void

@@ -327,7 +327,8 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
             await portal.openContext('stubborn', [], async () => {
               // It answers nothing for longer than an uncooperative task is waited for.
               void portal.call('spin', 1500).catch(() => {})
-              setTimeout(() => scope.cancel('cut'), 100)
+              // What is sent now is read behind the order to spin.
+              setImmediate(() => scope.cancel('cut'))
               reached = true
               if (how === 'nursery') await an.cancel()
               else if (how === 'actor') await portal.cancelActor({ timeoutMs: 2000 })
