@@ -22,7 +22,15 @@ const floors: Record<string, Floor> = {
   'src/wire': { may: ['src/errors', 'src/process'] },
   // An entry of a backend calls the one function that is the life of a child.
   'src/spawn': {
-    may: ['src/wire', 'src/scope', 'src/process', 'src/reap', 'src/errors', 'src/actor/child-main.ts'],
+    may: [
+      'src/wire',
+      'src/scope',
+      'src/process',
+      'src/reap',
+      'src/errors',
+      'src/actor/child-main.ts',
+      'src/actor/rehearsal.ts',
+    ],
   },
   'src/actor': {
     may: ['src/spawn', 'src/wire', 'src/scope', 'src/reap', 'src/process', 'src/errors', 'src/inspect/actors.ts'],

@@ -64,6 +64,8 @@ export interface Koffi {
   /** A function of the machine that calls this one, until the end of the process. */
   register(callback: (...args: unknown[]) => void, type: object): object
   address(pointer: object): bigint
+  /** Memory that something points to, without copying it. */
+  view(pointer: object, bytes: number): ArrayBuffer
   errno(): number
   os: { errno: Record<string, number> }
 }

@@ -1,5 +1,6 @@
 /** The life of an actor that was forked from a zygote. */
 import { childMain } from '../../actor/child-main.ts'
+import { rehearse } from '../../actor/rehearsal.ts'
 import { parseAddress } from '../../wire/address.ts'
 import { dial } from '../../wire/listener.ts'
 import { DIAL_MS } from '../process-entry.ts'
@@ -26,6 +27,8 @@ export const actorLife: Life = {
     ]
     process.execArgv = process.execArgv.filter((flag) => flag !== ZYGOTE_FLAG)
   },
+
+  rehearse,
 
   live({ task }: Order) {
     const { name, uuid, parentAddr } = task as ActorTask

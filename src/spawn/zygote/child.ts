@@ -2,6 +2,7 @@
 import { closeSync, writeSync } from 'node:fs'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
+import type { HotPages } from './hot-pages.ts'
 import type { Inherited } from './inherited.ts'
 import { type EnvironmentBlock, replaceEnvironment, showEnvironment } from './memory.ts'
 import { LIFE, type Order } from './protocol.ts'
@@ -14,6 +15,8 @@ export interface Life {
    * is told to whoever has ordered the child.
    */
   begin(order: Order, pid: number, zygote: Zygote): void
+  /** In the zygote, before it takes orders: does what children will do, so that V8 compiles it once for all of them. */
+  rehearse?(): Promise<void>
   /** From a turn of the loop of its own. */
   live(order: Order): Promise<void>
 }
@@ -25,6 +28,7 @@ export interface Zygote {
   nodeFds: ReadonlyMap<number, string>
   fds: ReadonlyMap<number, string>
   inherited: Inherited
+  hot: HotPages
   block: EnvironmentBlock | undefined
   /** Sixteen random bytes for this child alone. */
   seed: Buffer
@@ -41,11 +45,15 @@ export function becomeChild(zygote: Zygote, order: Order, { begin, live }: Life)
     const pid = adoptPid(calls)
     dropListeners()
     zygote.inherited.drop()
+    // As long as nothing of its own has taken one of these numbers.
+    closeInherited(calls, zygote.fds, zygote.nodeFds)
     life = openOut(order.life)
     const alive = life
-    adoptExit(calls, (code) => tell(alive, `${LIFE.exit}${code}\n`))
+    adoptExit(calls, (code) => {
+      tell(alive, `${LIFE.exit}${code}\n`)
+      zygote.hot.tell()
+    })
     takeOutput(calls, order)
-    closeInherited(zygote.fds, zygote.nodeFds, new Set([0, 1, 2, life]))
     process.umask(order.umask)
     process.chdir(order.cwd)
     replaceEnvironment(order.env)
@@ -60,6 +68,24 @@ export function becomeChild(zygote: Zygote, order: Order, { begin, live }: Life)
   // Not here: we are in the midst of the zygote's turn.
   setImmediate(() => void live(order))
 }
+
+/** In the zygote: calls what a birth calls and a zygote does not, without effect, so that V8 has compiled it. */
+export function rehearseBirth(calls: ForkCalls, block: EnvironmentBlock | undefined): void {
+  const env = process.env as Record<string, string>
+  for (let n = 0; n < REHEARSALS; n++) {
+    const nowhere = openOut({ path: '/dev/null' })
+    calls.dup2(nowhere, nowhere)
+    tell(nowhere, LIFE.up)
+    closeInherited(calls, new Map([[nowhere, '/dev/null']]), new Map())
+    process.umask(process.umask())
+    process.chdir(process.cwd())
+    replaceEnvironment(env)
+    showEnvironment(env, block)
+  }
+}
+
+/** The first time V8 compiles, the second time it notes what is used. */
+const REHEARSALS = 2
 
 function takeOutput(calls: ForkCalls, { stdout, stderr }: Order): void {
   const same = stdout.path === stderr.path

@@ -1,7 +1,7 @@
 /** Descriptors of a forked child: it holds its own and those that Node itself needs, nothing of its zygote's (R-651). */
 import { closeSync, constants as fsConstants, fstatSync, openSync, readdirSync, readlinkSync } from 'node:fs'
-import { constants } from 'node:os'
 import type { OpenPath } from './protocol.ts'
+import type { ForkCalls } from './syscalls.ts'
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = fsConstants
 
@@ -19,29 +19,19 @@ export function descriptorTargets(): Map<number, string> {
 }
 
 /**
- * Closes what the zygote had open: all that is in `before`, except what Node had opened before its first module (`node`),
- * and except kernel objects that libuv and V8 keep for themselves and that have no name.
- *
- * @returns how many were closed
+ * In a child, before it opens anything: closes what the zygote had open right before the fork, except what Node had opened
+ * before its first module (`node`), and except kernel objects that libuv and V8 keep for themselves and that have no name.
  */
 export function closeInherited(
+  calls: ForkCalls,
   before: ReadonlyMap<number, string>,
   node: ReadonlyMap<number, string>,
-  keep: ReadonlySet<number>,
-): number {
-  const theirs = new Set(before.values())
+): void {
   const kept = new Set(node.values())
-  let closed = 0
-  for (const [fd, target] of descriptorTargets()) {
-    if (keep.has(fd) || target.startsWith('anon_inode:') || kept.has(target) || !theirs.has(target)) continue
-    try {
-      closeSync(fd)
-      closed++
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).errno !== -constants.errno.EBADF) throw error
-    }
+  for (const [fd, target] of before) {
+    // Those of handles are closed already, which is no error here.
+    if (fd > 2 && !target.startsWith('anon_inode:') && !kept.has(target)) calls.close(fd)
   }
-  return closed
 }
 
 /** It is no longer what was meant: whoever ordered the child has given it up. */

@@ -3,10 +3,13 @@
  * compile cache, which has to be switched on before.
  */
 import { enableCompileCache } from 'node:module'
+import { setFlagsFromString } from 'node:v8'
 
 // Nothing else is imported here. Without effect where the environment has decided on a cache itself.
 const folder = process.env.HARROW_COMPILE_CACHE
 if (folder) enableCompileCache(folder)
 
+// What is ours is compiled whole, once, and not piece by piece in each child. The zygote takes it back after that.
+setFlagsFromString('--no-lazy')
 const { run } = await import('./main.ts')
 await run(async () => (await import('./actor-life.ts')).actorLife)

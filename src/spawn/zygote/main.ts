@@ -9,9 +9,11 @@ import { unlinkSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { createServer, Socket } from 'node:net'
 import { constants } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import { burnCaches } from './adopt.ts'
-import { becomeChild, type Life } from './child.ts'
+import { becomeChild, type Life, rehearseBirth } from './child.ts'
 import { descriptorTargets } from './descriptors.ts'
+import { HotPages } from './hot-pages.ts'
 import { watchInherited } from './inherited.ts'
 import { detachEnvironment } from './memory.ts'
 import { onMessages, type Reply, type Request, say } from './protocol.ts'
@@ -34,6 +36,7 @@ if ('missing' in found) {
   process.exit(1)
 }
 const calls = found
+const hot = new HotPages(calls)
 // While modules are loaded nothing is read: the kernel looks after our end. Afterwards we end our children before.
 calls.deathSignal(constants.signals.SIGKILL)
 
@@ -60,7 +63,12 @@ const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: tru
 export async function run(loadLife: () => Promise<Life>): Promise<void> {
   try {
     life = await loadLife()
+    setFlagsFromString('--lazy')
     for (const specifier of process.argv.slice(2)) await import(specifier)
+    setFlagsFromString('--no-lazy-feedback-allocation')
+    rehearseBirth(calls, block)
+    await life.rehearse?.()
+    setFlagsFromString('--lazy-feedback-allocation')
     burnCaches()
     burnCaches()
     const server = createServer((socket) => serve(socket))
@@ -116,9 +124,11 @@ function pump(since = performance.now()): void {
 }
 
 function fork(requester: Requester, { id, order }: Request): void {
-  const zygote = { calls, nodeFds, fds: descriptorTargets(), inherited, block, seed: randomBytes(16), entry }
+  hot.prepare()
+  const zygote = { calls, hot, nodeFds, fds: descriptorTargets(), inherited, block, seed: randomBytes(16), entry }
   const pid = calls.fork()
   if (pid === 0) {
+    hot.copyAhead()
     // The connections in these are closed with everything else that is the zygote's.
     isChild = true
     waiting.length = 0
@@ -135,6 +145,7 @@ function fork(requester: Requester, { id, order }: Request): void {
   // It may have ended before we noted it.
   collect()
   burnCaches()
+  hot.watch(pid, () => requester.children.has(pid))
 }
 
 /** Collects its own children only: others are of Node's making. */
@@ -144,6 +155,7 @@ function collect(): void {
       const how = calls.collect(pid)
       if (!how) continue
       requester.children.delete(pid)
+      hot.ended(pid)
       say(requester.socket, { type: 'exit', id, ...how })
     }
   }

@@ -20,6 +20,8 @@ export interface ForkCalls {
   /** Ends at once: no handlers, no threads to join, which do not exist in a forked child. */
   exitNow(code: number): void
   dup2(from: number, to: number): number
+  /** -1 where it is not open. */
+  close(fd: number): number
   /** Makes reads and writes of a descriptor wait. */
   makeBlocking(fd: number): void
   /** A pipe that programs do not inherit: its reading and its writing end. */
@@ -28,10 +30,19 @@ export interface ForkCalls {
   collect(pid: number): { code: number | null; signal: number | null } | undefined
   /** The kernel sends this process SIGKILL when its parent ends; 0 switches that off. */
   deathSignal(signal: number): void
+  /** Memory that this process and the children that it forks from now on have in common. @throws Error when there is none */
+  shared(bytes: number): ArrayBuffer
+  /** Copies pages of ours now that would be copied at the first write to each. false when the kernel cannot. */
+  copyNow(address: number, bytes: number): boolean
   lastError(): string
 }
 
 const MADV_DOFORK = 11
+/** Linux 5.14 and later. */
+const MADV_POPULATE_WRITE = 23
+const PROT_READ_WRITE = 3
+const MAP_SHARED_ANONYMOUS = 0x21
+const MAP_FAILED = 2n ** 64n - 1n
 const PR_SET_PDEATHSIG = 1
 const WNOHANG = 1
 const F_GETFL = 3
@@ -52,7 +63,7 @@ function bind(): ForkCalls | { missing: string } {
   const open = openLibrary()
   if ('missing' in open) return { missing: `it needs the package koffi: ${open.missing}` }
   try {
-    const { library, lastError } = open
+    const { library, koffi, lastError } = open
     const span = lowSpan()
     if (span === undefined) return { missing: 'the layout of its memory cannot be read from /proc/self/maps' }
     const fork = library.func('int fork()')
@@ -65,6 +76,7 @@ function bind(): ForkCalls | { missing: string } {
     const prctl = library.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)')
     const dup2 = library.func('int dup2(int from, int to)')
     const exit = library.func('void _exit(int code)')
+    const mmap = library.func('void *mmap(size_t at, size_t bytes, int access, int flags, int fd, long offset)')
     const loop = defaultLoop()
     const status = [0]
     return {
@@ -78,6 +90,7 @@ function bind(): ForkCalls | { missing: string } {
       setsid: library.func('int setsid()') as () => number,
       exitNow: (code) => void exit(code),
       dup2: (from, to) => dup2(from, to),
+      close: library.func('int close(int fd)') as (fd: number) => number,
       makeBlocking: (fd) => void fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK),
       pipe() {
         const pair = [0, 0]
@@ -91,6 +104,12 @@ function bind(): ForkCalls | { missing: string } {
         return signal === 0 ? { code: (word >> 8) & 255, signal: null } : { code: null, signal }
       },
       deathSignal: (signal) => void prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0),
+      shared(bytes) {
+        const memory = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown as object
+        if (koffi.address(memory) === MAP_FAILED) throw new Error(`no shared memory can be had: ${lastError()}`)
+        return koffi.view(memory, bytes)
+      },
+      copyNow: (address, bytes) => madvise(address, bytes, MADV_POPULATE_WRITE) === 0,
       lastError,
     }
   } catch (error) {

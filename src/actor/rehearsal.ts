@@ -1,0 +1,93 @@
+/**
+ * One life of an actor in the memory of the zygote, from the dial to the end, before the first fork: V8 compiles a function
+ * when it is first called, and each child would pay for that anew, in time and in pages of its own. Nothing of the process
+ * is touched (`shared`), and nothing is left: no actor, no variables, no connection, no file.
+ */
+
+import { formatAddress, socketAddress } from '../wire/address.ts'
+import type { Channel } from '../wire/channel.ts'
+import { acceptPeer } from '../wire/handshake.ts'
+import { dial, listen } from '../wire/listener.ts'
+import { type Message, Msg } from '../wire/messages.ts'
+import { childMain } from './child-main.ts'
+import { getRuntimeVars } from './runtime-vars.ts'
+import type { SpawnSpec } from './spec.ts'
+
+const NAME = 'rehearsal'
+/** What an actor exposes here; without a file, so that nothing of it can be stale or missing. */
+const MODULE = 'data:text/javascript,export async function rehearse(value) { return value }'
+/** Each step takes a few milliseconds. A zygote that cannot rehearse forks all the same. */
+const LIMIT_MS = 5000
+/** The first run compiles, the second runs what is compiled, as a child does. */
+const RUNS = 2
+
+/** Never rejects: a child whose functions are not compiled is slower, and that is all. */
+export async function rehearse(): Promise<void> {
+  try {
+    for (let n = 0; n < RUNS; n++) await once()
+  } catch (error) {
+    console.error(`harrow: the zygote could not rehearse: ${error instanceof Error ? error.stack : String(error)}`)
+  }
+}
+
+async function once(): Promise<void> {
+  const address = socketAddress('uds', NAME)
+  const parent = Promise.withResolvers<void>()
+  const listener = await listen(address, {
+    unique: true,
+    onTransport: (transport) => {
+      acceptPeer(transport, { self: self(), registrar: true, limitMs: LIMIT_MS })
+        .then(({ channel }) => playParent(channel, formatAddress(address)))
+        .then(parent.resolve, parent.reject)
+    },
+  })
+  try {
+    const ended = Promise.withResolvers<number>()
+    void childMain({
+      aid: { name: NAME, uuid: NAME },
+      method: 'zygote',
+      ownProcess: false,
+      shared: true,
+      connect: () => dial(listener.address, { limitMs: LIMIT_MS }),
+      importModule: (url) => import(url),
+      exit: ended.resolve,
+    })
+    await parent.promise
+    await ended.promise
+  } finally {
+    await listener.close(0)
+  }
+}
+
+const self = () => ({ name: 'parent', uuid: 'parent' })
+
+/** What a parent says to a child: the spec, an answer to its registration, one call, and that it is to end. */
+function playParent(channel: Channel, addr: string): Promise<void> {
+  const vars = { ...getRuntimeVars({ clear: true }), registryAddrs: [addr], rootMailbox: addr, rootAddrs: [addr] }
+  const spec: SpawnSpec = {
+    parent: { ...self(), addr },
+    vars,
+    modules: [MODULE],
+    regAddrs: [],
+    bindAddrs: [],
+    onParentLost: 'cancel',
+    childSigint: 'ipc',
+    lineage: NAME,
+  }
+  const CALL = 2
+  const END = 1
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`nothing was heard within ${LIMIT_MS} ms`)), LIMIT_MS)
+    const take = (message: Message): void => {
+      if (message[0] === Msg.start) channel.send([Msg.return, message[1], null])
+      else if (message[0] === Msg.return && message[1] === CALL) channel.send([Msg.cancelActor, END, LIMIT_MS])
+      else if (message[0] === Msg.error) reject(new Error(JSON.stringify(message[2])))
+    }
+    channel.start(take, () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    channel.send([Msg.spec, spec])
+    channel.send([Msg.start, CALL, '', 'rehearse', [{ n: 1, text: 'a' }], 'func', null])
+  })
+}
