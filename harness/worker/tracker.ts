@@ -55,6 +55,18 @@ export class Tracker {
     this.#events = events
   }
 
+  /** What was seen until now was the doing of another process, of which this one is a copy. */
+  restart(): void {
+    const fresh = { seq: 0, at: now(), phase: 'start', file: null, suite: null, hook: null, crumb: null } as const
+    Object.assign(this.state, fresh, { running: [], sections: [] })
+    for (const list of [this.#done, this.#suites]) list.length = 0
+    this.#tasks.clear()
+    this.#hung.clear()
+    this.#pendingBetween = false
+    this.#adjacent = false
+    this.#scopeSeq = -1
+  }
+
   /** Results of tests that ended in the last second before the present ones began: vitest reports every 100 ms. */
   finished(): FinishedTest[] {
     const since = Math.min(this.state.at, ...this.state.running.map((r) => r.start)) - 1000

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join } from 'node:path'
+import { serialize } from 'node:v8'
 import { backend } from '../../../src/spawn/zygote/parent.ts'
 import { type InnerWorker, type PoolOptions, useProcess } from '../../compat.ts'
 import { WORKER_ENV, type WorkerConfig } from '../../protocol.ts'
@@ -43,6 +44,8 @@ export class Forker {
   #warm: readonly string[]
   /** A warm module keeps something open. */
   #hasOpen = false
+  /** Zygotes go through a worker's life before they are forked. */
+  #dry = true
   /** What a zygote that runs has loaded, with its versions. */
   #loaded: string | undefined
 
@@ -105,6 +108,7 @@ export class Forker {
     const { pool, env, argv, config } = wanted
     const { [WORKER_ENV]: _, ...rest } = env
     const warm = this.#warm
+    const start = this.#dry ? startOf(pool) : null
     try {
       const child = await this.#zygotes.worker({
         execArgv: pool.execArgv,
@@ -114,11 +118,18 @@ export class Forker {
           vitest: pool.distPath,
           environment: [...(PACKAGES[pool.environment.name] ?? [])],
           warm: [...warm],
+          config: { ...config, record: null },
+          start: start?.bytes ?? null,
         },
-        config,
+        sticky: start?.sticky,
+        record: config.record,
       })
       return child.asChildProcess()
     } catch (error) {
+      if (start !== null && error instanceof Error && /could not start|not ready/.test(error.message)) {
+        this.#dry = false
+        return await this.#fork(wanted)
+      }
       // A module that leaves a timer or a connection open: without it a fork is sound.
       if (warm.length === 0 || !(error instanceof Error && /not quiet/.test(error.message))) throw error
       this.#note(
@@ -147,6 +158,29 @@ export class Forker {
       }
       return []
     })
+  }
+}
+
+/** Environments that are set up before the fork: vitest's own, and none of the user's. */
+const EARLY = ['node', 'jsdom', 'happy-dom']
+/** What a variable of the environment may hold, less some room (`MAX_ARG_STRLEN` of Linux is 128 KiB). */
+const MOST_BYTES = 100_000
+
+/** How vitest is going to start the workers; null where a zygote cannot do the same before. */
+function startOf({ project, environment }: PoolOptions): { bytes: string; sticky: unknown } | null {
+  const config = project.serializedConfig as unknown as Record<string, unknown>
+  const { experimental, globals, disableConsoleIntercept, chaiConfig, environmentOptions, root } = config
+  const { viteModuleRunner, openTelemetry } = (experimental ?? {}) as Record<string, unknown>
+  const isTraced = (openTelemetry as { enabled?: boolean } | undefined)?.enabled === true
+  if (!EARLY.includes(environment.name) || viteModuleRunner === false || isTraced) return null
+  try {
+    const { name, options } = environment
+    const bytes = serialize({ environment: { name, options }, config }).toString('base64')
+    const sticky = [name, options, environmentOptions, globals, disableConsoleIntercept, chaiConfig, root]
+    return bytes.length > MOST_BYTES ? null : { bytes, sticky }
+  } catch {
+    // An option that cannot be sent, which vitest will say itself.
+    return null
   }
 }
 

@@ -3,36 +3,41 @@ import childProcess from 'node:child_process'
 import { readdirSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { deserialize } from 'node:v8'
 import type { Life } from '../../../src/spawn/zygote/child.ts'
 import { takeChannel } from '../../worker/globals.ts'
-import { type Start, start } from '../../worker/start.ts'
+import { makeSide, type VitestModule } from '../../worker/side.ts'
 import { loadConnect } from './connect.ts'
+import { type DryRun, dryRun, type SetupContext, type StartContext, type Teardown } from './dry-run.ts'
+import { enter, type WorkerModule } from './enter.ts'
 import { FACTS_ENV, greetingOf, type WorkerTask, type ZygoteFacts } from './task.ts'
 import { prepareWake } from './wake.ts'
-
-/** Of `vitest/worker`, as far as it is used here. */
-interface WorkerModule {
-  init(worker: object): void
-  runBaseTests(method: 'run' | 'collect', state: unknown, traces: unknown): Promise<unknown>
-  setupEnvironment(context: unknown): unknown
-}
 
 /** Chunks that vitest's worker imports only when it runs; their names end in a hash. */
 const LATE_CHUNKS = /^(console|node|globals)\.[\w-]+\.js$/
 
-/** Loads what every worker loads. */
+const CALM_MS = 1000
+
+/** Loads what every worker loads, and does what every worker does alike. */
 export async function loadLife(): Promise<Life> {
   const facts = JSON.parse(process.env[FACTS_ENV] ?? '{}') as ZygoteFacts
+  delete process.env[FACTS_ENV]
   const file = (name: string): string => pathToFileURL(join(facts.vitest, name)).href
+  // First, as in a worker that was started anew: what is loaded below is seen.
+  const notes: string[] = []
+  const side = makeSide(facts.config, notes)
   const worker = (await import(file('worker.js'))) as WorkerModule
-  const vitest = (await import(file('index.js'))) as Start['vitest']
+  side.watch((await import(file('index.js'))) as VitestModule)
   for (const name of readdirSync(join(facts.vitest, 'chunks'))) {
     if (LATE_CHUNKS.test(name)) await import(file(`chunks/${name}`))
   }
-  await warmUp(facts)
+  await loadEnvironment(facts)
+  const dry = facts.start === null ? undefined : await dryRun(worker, startContext(facts.start))
+  for (const path of facts.warm) await attempt(() => import(pathToFileURL(path).href))
+  if (dry) await calm()
+  dry?.settle()
   const connect = loadConnect()
   const arm = prepareWake()
-  const notes: string[] = []
   if ('missing' in arm) notes.push(`a loop that never ends shows no stack in a forked worker: ${arm.missing}`)
 
   return {
@@ -47,7 +52,7 @@ export async function loadLife(): Promise<Life> {
       takeChannel()
     },
     async live({ task }) {
-      const { config, wake } = task as WorkerTask
+      const { record, wake } = task as WorkerTask
       if (typeof arm === 'function') {
         try {
           arm(wake)
@@ -55,18 +60,38 @@ export async function loadLife(): Promise<Life> {
           notes.push(`a loop that never ends shows no stack: ${error instanceof Error ? error.message : String(error)}`)
         }
       }
-      await start({ config, vitest, notes, enter: () => enter(worker) })
+      // SIGUSR1 then opens the inspector on a free port instead of 9229.
+      process.debugPort = 0
+      side.forget()
+      side.begin(record)
+      dry?.resume()
+      enter(worker, (context) => environmentOf(dry, context))
+      side.greet()
     },
   }
 }
 
+/** vitest reports at most every 100 ms, by a timer. One that stays is told by whoever is to fork. */
+async function calm(): Promise<void> {
+  const deadline = performance.now() + CALM_MS
+  while (process.getActiveResourcesInfo().includes('Timeout') && performance.now() < deadline) {
+    // One with a reference would be among them.
+    await new Promise((resolve) => setTimeout(resolve, 5).unref())
+  }
+}
+
+function environmentOf(dry: DryRun | undefined, context: SetupContext): Teardown | Promise<undefined> | undefined {
+  return dry?.environment(context) ?? dry?.teardown().then(() => undefined)
+}
+
+const startContext = (bytes: string): StartContext => deserialize(Buffer.from(bytes, 'base64')) as StartContext
+
 /** Modules that fail here fail in the test files that import them, which say more about it. */
-async function warmUp({ vitest, environment, warm }: ZygoteFacts): Promise<void> {
+async function loadEnvironment({ vitest, environment }: ZygoteFacts): Promise<void> {
   const parent = pathToFileURL(join(vitest, 'index.js')).href
   for (const name of environment) {
     await attempt(() => import(import.meta.resolve(name, parent)))
   }
-  for (const path of warm) await attempt(() => import(pathToFileURL(path).href))
 }
 
 async function attempt(load: () => Promise<unknown>): Promise<void> {
@@ -82,33 +107,4 @@ function openChannel(fd: number): void {
   const open = (childProcess as unknown as { _forkChild?(fd: number, serialization: string): void })._forkChild
   if (typeof open !== 'function') throw new Error('this Node has no child_process._forkChild')
   open(fd, 'advanced')
-}
-
-/** As `workers/forks.js` of vitest, which cannot be loaded before there is a channel. */
-function enter({ init, runBaseTests, setupEnvironment }: WorkerModule): void {
-  const exit = process.exit.bind(process)
-  const send = process.send!.bind(process)
-  const on = process.on.bind(process)
-  const off = process.off.bind(process)
-  const removeAllListeners = process.removeAllListeners.bind(process)
-  const onError = (error: NodeJS.ErrnoException): void => {
-    if (error?.code === 'ERR_IPC_CHANNEL_CLOSED' || error?.code === 'EPIPE') exit(1)
-  }
-  const onDisconnect = (): void => exit(1)
-  on('error' as never, onError as never)
-  on('disconnect', onDisconnect)
-  init({
-    post: (message: unknown) => send(message),
-    on: (callback: NodeJS.MessageListener) => on('message', callback),
-    off: (callback: NodeJS.MessageListener) => off('message', callback),
-    teardown() {
-      removeAllListeners('message')
-      off('error', onError as never)
-      off('disconnect', onDisconnect)
-      process.exit = exit
-    },
-    runTests: (state: unknown, traces: unknown) => runBaseTests('run', state, traces),
-    collectTests: (state: unknown, traces: unknown) => runBaseTests('collect', state, traces),
-    setup: setupEnvironment,
-  })
 }

@@ -9,7 +9,8 @@ export interface WorkerTask {
   /** Arguments of a stock worker, and its Node flags. */
   argv: string[]
   execArgv: string[]
-  config: WorkerConfig
+  /** Path of the state record, see `WorkerConfig`. */
+  record: string | null
   /** Read by a thread of the child: a byte there opens its inspector. */
   wake: OpenPath
 }
@@ -30,4 +31,8 @@ export interface ZygoteFacts {
   environment: string[]
   /** Paths of modules in node_modules that test files import; one that fails is left out. */
   warm: string[]
+  /** That of its workers, but for the state record, which each has of its own. */
+  config: WorkerConfig
+  /** How vitest starts a worker, as V8 writes it, in base64: a dry run is made with it; null: none is made. */
+  start: string | null
 }

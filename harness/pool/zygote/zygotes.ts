@@ -5,7 +5,7 @@ import { ZygoteClient } from '../../../src/spawn/zygote/client.ts'
 import { makePipe, type OwnPipe } from '../../../src/spawn/zygote/life-pipe.ts'
 import { orderChild } from '../../../src/spawn/zygote/order.ts'
 import { type ForkCalls, loadForkCalls } from '../../../src/spawn/zygote/syscalls.ts'
-import { MEMBER_ENV, SESSION_ENV, type WorkerConfig } from '../../protocol.ts'
+import { MEMBER_ENV, SESSION_ENV } from '../../protocol.ts'
 import { Channels, type Expected } from './channels.ts'
 import { ForkedChild } from './forked-child.ts'
 import { FACTS_ENV, type WorkerTask, type ZygoteFacts } from './task.ts'
@@ -19,7 +19,10 @@ export interface WorkerOrder {
   /** Arguments of a stock worker. */
   argv: readonly string[]
   facts: ZygoteFacts
-  config: WorkerConfig
+  /** What of `facts.start` a zygote cannot do in another way later: with another one, another zygote is needed. */
+  sticky: unknown
+  /** Path of the state record, see `WorkerConfig`. */
+  record: string | null
 }
 
 /** A child that dies at birth is forked twice more: no code of the user's has run. */
@@ -47,18 +50,18 @@ export class Zygotes {
     return await birth.child(() => this.#zygoteFor(order))
   }
 
-  #zygoteFor({ execArgv, env, facts, config }: WorkerOrder): Promise<ZygoteClient> {
+  #zygoteFor({ execArgv, env, facts, sticky }: WorkerOrder): Promise<ZygoteClient> {
     if (this.#ended) return Promise.reject(new Error('the run is over'))
     // Its children are members of the run, each with a label of its own.
     const { [SESSION_ENV]: _, [MEMBER_ENV]: __, ...common } = env
-    const key = JSON.stringify([execArgv, facts, common])
+    const key = JSON.stringify([execArgv, { ...facts, start: sticky }, common])
     let client = this.#clients.get(key)
     if (!client) {
       const kind = { tree: '', execArgv: [...execArgv, ...V8_FLAGS], warm: [], bare: true, entry: ENTRY }
       client = ZygoteClient.start(kind, {
         ...common,
         [FACTS_ENV]: JSON.stringify(facts),
-        ...(config.compileCache !== null && { HARROW_COMPILE_CACHE: config.compileCache }),
+        ...(facts.config.compileCache !== null && { HARROW_COMPILE_CACHE: facts.config.compileCache }),
       })
       this.#clients.set(key, client)
       const forget = (): void => {
@@ -140,7 +143,7 @@ class Birth {
   }
 
   #task(wake: WakePipe): WorkerTask {
-    const { argv, execArgv, config } = this.#order
+    const { argv, execArgv, record } = this.#order
     this.#expected?.forget()
     this.#expected = this.#channels.expect()
     const { token } = this.#expected
@@ -149,7 +152,7 @@ class Birth {
       token,
       argv: [...argv],
       execArgv: [...execArgv],
-      config,
+      record,
       wake: wake.in,
     }
   }

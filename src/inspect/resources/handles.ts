@@ -52,6 +52,8 @@ export interface HandleRegistry {
   mark(): number
   /** Number of handles that are open, those included that hold nothing. */
   readonly size: number
+  /** Forgets what it knows, and goes on: this process is a copy of another one, whose handles are not its own. */
+  forget(): void
   /** Puts Node's functions back; what was known is forgotten. */
   close(): void
 }
@@ -250,6 +252,12 @@ class Registry implements HandleRegistry, HandleSink {
     }
     const user = made.some(({ at }) => at !== null && attempt(() => this.#options.isUser(at.url), false))
     return { handle, scope: record.scope, user }
+  }
+
+  forget(): void {
+    if (this.#tidying) stopTimer(this.#tidying)
+    this.#tidying = null
+    this.#records = []
   }
 
   close(): void {
