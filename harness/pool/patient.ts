@@ -126,6 +126,11 @@ export class Patient {
     return openInspector?.bind(this.process)
   }
 
+  /** Its file is finished, and to stop it means to end it. */
+  get over(): boolean {
+    return (this.process as { over?: boolean } | undefined)?.over === true
+  }
+
   /** Pid of the process that the worker is or lives in. */
   get pid(): number {
     return this.process?.pid ?? process.pid

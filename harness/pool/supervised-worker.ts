@@ -134,7 +134,7 @@ export class SupervisedWorker implements PoolWorker {
         this.#patient.file = this.#files().at(-1) ?? null
         this.#watch('run')
       } else if (m.type === 'stop') {
-        if (this.#patient.dead || this.#patient.ending) {
+        if (this.#patient.dead || this.#patient.ending || this.#patient.over) {
           queueMicrotask(() => this.#emit('message', { __vitest_worker_response__: true, type: 'stopped' }))
           return
         }

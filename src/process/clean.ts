@@ -12,6 +12,7 @@ export const readdirSync = fs.readdirSync
 export const readlinkSync = fs.readlinkSync
 export const statSync = fs.statSync
 export const fstatSync = fs.fstatSync
+export const writeSync = fs.writeSync
 
 /** Off Linux, where `ps` is asked; not loaded elsewhere, for it costs every start of an actor 4 ms. */
 const execFile = process.platform === 'linux' ? undefined : process.getBuiltinModule('node:child_process').execFileSync

@@ -3,9 +3,15 @@
  * functions are compiled and have run, modules that vitest and Node load at first use are there. Children begin after that, in
  * the environment that is set up already.
  */
+import { once } from 'node:events'
+import { rmSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { placeSocket } from '../../../src/spawn/zygote/socket.ts'
 import { answer, isRpcRequest, type RpcRequest } from '../rpc.ts'
+import { loadConnect } from './connect.ts'
 import type { WorkerModule } from './enter.ts'
+import { Frames, frame } from './frames.ts'
 
 /** What vitest tells a worker at its start, as far as it is used here. */
 export interface StartContext {
@@ -70,49 +76,41 @@ interface WorkerState {
   moduleExecutionInfo?: Map<string, unknown>
 }
 
-/** @throws Error when vitest's worker does not go through it */
-export async function dryRun(worker: WorkerModule, start: StartContext): Promise<DryRun> {
+/**
+ * @param take makes a descriptor the channel of this process and enters vitest's worker, with this as its `setup`
+ * @throws Error when vitest's worker does not go through it
+ */
+export async function dryRun(
+  worker: WorkerModule,
+  start: StartContext,
+  take: (fd: number, setup: (context: SetupContext) => Promise<Teardown>) => void,
+): Promise<DryRun> {
   const { exit } = process
   const env = { ...process.env }
   const restoreExpect = keepStateOfExpect()
-  const before = ERRORS.map((name) => process.listeners(name as 'uncaughtException'))
+  const before = listenersOf()
   let teardown: Teardown = async () => {}
 
-  const vitest = new Loopback(start.config.root)
-  worker.init({
-    post: (message: unknown) => vitest.hear(message),
-    on: (listener: (message: unknown) => void) => void vitest.listeners.add(listener),
-    off: (listener: (message: unknown) => void) => void vitest.listeners.delete(listener),
-    teardown() {},
-    runTests: (state: unknown, traces: unknown) => worker.runBaseTests('run', state, traces),
-    collectTests: (state: unknown, traces: unknown) => worker.runBaseTests('collect', state, traces),
-    async setup(context: unknown) {
-      teardown = (await worker.setupEnvironment(context)) as Teardown
-      return teardown
-    },
+  const main = await MainProcess.open(start.config.root)
+  take(main.fd, async (context) => {
+    teardown = (await worker.setupEnvironment(context)) as Teardown
+    return teardown
   })
   const { environment } = start
   const context = { environment, config: dryConfig(start.config), pool: 'forks' }
   const options = { reportMemory: false }
-  await vitest.request(
-    { type: 'start', poolId: 0, workerId: 0, options, context, traces: { enabled: false } },
-    'started',
-  )
-  const files = [{ filepath: vitest.file }]
+  await main.request({ type: 'start', poolId: 0, workerId: 0, options, context, traces: { enabled: false } }, 'started')
+  const files = [{ filepath: main.file }]
   const run = { files, config: context.config, environment, workerId: 0, providedContext: {}, invalidates: [] }
-  await vitest.request({ type: 'run', context: run }, 'testfileFinished')
+  await main.request({ type: 'run', context: run }, 'testfileFinished')
 
   const guard = process.exit
-  const listeners = ERRORS.map((name, i) =>
-    process.listeners(name as 'uncaughtException').filter((one) => !before[i]!.includes(one)),
-  )
+  process.exit = exit
+  const added = takeListeners(before)
+  await main.close()
   const variables = Object.entries(process.env).filter(
     ([name, value]) => env[name] !== value && !OWN_VARIABLES.test(name),
   )
-  process.exit = exit
-  ERRORS.forEach((name, i) => {
-    for (const listener of listeners[i]!) process.off(name, listener)
-  })
 
   return {
     teardown: () => teardown(),
@@ -121,13 +119,10 @@ export async function dryRun(worker: WorkerModule, start: StartContext): Promise
       globals[STATE]?.evaluatedModules?.clear?.()
       delete globals[STATE]
       restoreExpect()
-      vitest.listeners.clear()
     },
     resume() {
       process.exit = guard
-      ERRORS.forEach((name, i) => {
-        for (const listener of listeners[i]!) process.on(name, listener)
-      })
+      for (const name of ERRORS) for (const listener of added.get(name) ?? []) process.on(name, listener as () => void)
       for (const [name, value] of variables) process.env[name] ??= value
     },
     environment({ environment: wanted, config, metaEnv }) {
@@ -142,14 +137,53 @@ export async function dryRun(worker: WorkerModule, start: StartContext): Promise
   }
 }
 
+type Listeners = Map<string | symbol, unknown[]>
+
+function listenersOf(): Listeners {
+  return new Map(process.eventNames().map((name) => [name, process.rawListeners(name as string)]))
+}
+
+/** Removes those that have been added. */
+function takeListeners(before: Listeners): Listeners {
+  const added: Listeners = new Map()
+  // First what would hear of the others' removal.
+  const names = [...process.eventNames()].sort((a) => (a === 'removeListener' ? -1 : 0))
+  for (const name of names) {
+    const more = process.rawListeners(name as string).filter((one) => !before.get(name)?.includes(one))
+    for (const listener of more) process.off(name, listener as () => void)
+    added.set(name, more)
+  }
+  return added
+}
+
 /** The main process, as the worker sees it. */
-class Loopback {
-  readonly listeners = new Set<(message: unknown) => void>()
+class MainProcess {
   readonly file: string
+  /** Of the worker's end of the channel. */
+  readonly fd: number
+  readonly #server: Server
+  readonly #socket: Socket
   readonly #waiting = new Map<string, (error: unknown) => void>()
 
-  constructor(root: string) {
+  private constructor(root: string, server: Server, socket: Socket, fd: number) {
     this.file = `${root}/harrow-dry-run.test.js`
+    this.fd = fd
+    this.#server = server
+    this.#socket = socket
+    const frames = new Frames()
+    socket.on('data', (piece: Buffer) => {
+      for (const message of frames.take(piece)) this.#hear(message)
+    })
+  }
+
+  static async open(root: string): Promise<MainProcess> {
+    const server = createServer()
+    const path = await placeSocket(server)
+    const connected = once(server, 'connection') as Promise<[Socket]>
+    const fd = loadConnect()(path)
+    const [socket] = await connected
+    rmSync(path)
+    return new MainProcess(root, server, socket, fd)
   }
 
   /** @throws what the worker answers */
@@ -160,10 +194,21 @@ class Loopback {
     if (error) throw new Error(`vitest's worker refused ${message.type}: ${describe(error)}`)
   }
 
-  hear(message: unknown): void {
+  /** Both ends of the channel are closed, and nothing is left of it. */
+  async close(): Promise<void> {
+    const closed = Promise.all([once(this.#socket, 'close'), once(this.#server, 'close')])
+    process.disconnect?.()
+    this.#server.close()
+    await closed
+    for (const name of ['send', '_send', 'disconnect', '_disconnect', 'connected', 'channel', '_channel']) {
+      delete (process as unknown as Record<string, unknown>)[name]
+    }
+  }
+
+  #hear(message: unknown): void {
     if (isRpcRequest(message)) {
-      if (message.i !== undefined) setImmediate(() => this.#say(answer(message, this.#reply(message))))
       // vitest tells what has failed in the file as an event.
+      if (message.i !== undefined) this.#say(answer(message, this.#reply(message)))
       return
     }
     const { type = '', error } = (message ?? {}) as { type?: string; error?: unknown }
@@ -171,7 +216,7 @@ class Loopback {
   }
 
   #say(message: object): void {
-    for (const listener of [...this.listeners]) listener(message)
+    this.#socket.write(frame(message))
   }
 
   #reply({ m: method, a: args }: RpcRequest): unknown {

@@ -11,11 +11,19 @@ export interface WorkerModule {
 // Before vitest replaces it.
 const exit = process.exit.bind(process)
 
-/** @param ready the environment, where it is set up already */
-export function enter(
-  { init, runBaseTests, setupEnvironment }: WorkerModule,
-  ready: (context: SetupContext) => Teardown | undefined | Promise<undefined>,
-): void {
+export interface Entry {
+  /** The environment, where it is set up already; undefined: vitest sets it up. */
+  setup(context: SetupContext): Promise<Teardown> | Teardown | undefined | Promise<undefined>
+  /**
+   * A file is over, and vitest is about to hear of it.
+   *
+   * @param over nothing is to be done when the worker is stopped
+   * @returns what is said beside
+   */
+  finished?(over: boolean): object
+}
+
+export function enter({ init, runBaseTests, setupEnvironment }: WorkerModule, { setup, finished }: Entry): void {
   const send = process.send!.bind(process)
   const on = process.on.bind(process)
   const off = process.off.bind(process)
@@ -27,13 +35,23 @@ export function enter(
   on('error' as never, onError as never)
   on('disconnect', onDisconnect)
   let early = false
-  const run = (method: 'run' | 'collect', state: unknown, traces: unknown): Promise<unknown> => {
+  let cleans = false
+  const run = (method: 'run' | 'collect', state: State, traces: unknown): Promise<unknown> => {
     // The time that it has taken in the zygote is not this worker's.
-    if (early) hideTime(state as State)
+    if (early) Object.defineProperty(state.durations, 'environment', { enumerable: true, get: () => 0, set() {} })
+    const { onCleanup } = state
+    // What fixtures of the worker have left for its end.
+    state.onCleanup = (listener) => {
+      cleans = true
+      onCleanup(listener)
+    }
     return runBaseTests(method, state, traces)
   }
   init({
-    post: (message: unknown) => send(message),
+    post(message: { type?: unknown }) {
+      const isEnd = message?.type === 'testfileFinished' && finished !== undefined
+      send(isEnd ? { ...message, ...finished(early && !cleans) } : message)
+    },
     on: (callback: NodeJS.MessageListener) => on('message', callback),
     off: (callback: NodeJS.MessageListener) => off('message', callback),
     teardown() {
@@ -42,10 +60,10 @@ export function enter(
       off('disconnect', onDisconnect)
       process.exit = exit
     },
-    runTests: (state: unknown, traces: unknown) => run('run', state, traces),
-    collectTests: (state: unknown, traces: unknown) => run('collect', state, traces),
+    runTests: (state: State, traces: unknown) => run('run', state, traces),
+    collectTests: (state: State, traces: unknown) => run('collect', state, traces),
     async setup(context: SetupContext) {
-      const teardown = await ready(context)
+      const teardown = await setup(context)
       early = teardown !== undefined
       return teardown ?? setupEnvironment(context)
     },
@@ -54,8 +72,5 @@ export function enter(
 
 interface State {
   durations: { environment: number }
-}
-
-function hideTime({ durations }: State): void {
-  Object.defineProperty(durations, 'environment', { enumerable: true, get: () => 0, set() {} })
+  onCleanup(listener: () => unknown): void
 }

@@ -4,6 +4,8 @@ import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { identify, type ProcessIdentity, signalProcess } from '../../../src/process/identity.ts'
 import { Frames, frame } from './frames.ts'
+import type { Pages } from './pages.ts'
+import { OVER, PAGES } from './task.ts'
 
 const LAST_WORDS_MS = 1000
 
@@ -15,6 +17,8 @@ export class ForkedChild extends EventEmitter {
   exitCode: number | null = null
   signalCode: NodeJS.Signals | null = null
   killed = false
+  /** Nothing is to be done when it is stopped: it may be ended at once. */
+  over = false
 
   readonly #identity: ProcessIdentity | undefined
   readonly #channel: Socket
@@ -34,13 +38,20 @@ export class ForkedChild extends EventEmitter {
     this.#wake = wake
     const frames = new Frames()
     channel.on('data', (piece: Buffer) => {
-      for (const message of frames.take(piece)) if (!isNodes(message)) this.emit('message', message)
+      for (const message of frames.take(piece)) this.#heard(message)
     })
     channel.on('close', () => this.emit('disconnect'))
     // What comes before somebody listens waits in the kernel.
     this.on('newListener', (event) => {
       if (event === 'message') channel.resume()
     })
+  }
+
+  #heard(message: unknown): void {
+    const { [PAGES]: pages, [OVER]: over } = (message ?? {}) as { [PAGES]?: Pages; [OVER]?: boolean }
+    if (pages) this.emit(PAGES, pages)
+    if (over !== undefined) this.over = over
+    if (!isNodes(message)) this.emit('message', message)
   }
 
   get connected(): boolean {

@@ -10,11 +10,14 @@ import { makeSide, type VitestModule } from '../../worker/side.ts'
 import { loadConnect } from './connect.ts'
 import { type DryRun, dryRun, type SetupContext, type StartContext, type Teardown } from './dry-run.ts'
 import { enter, type WorkerModule } from './enter.ts'
-import { FACTS_ENV, greetingOf, type WorkerTask, type ZygoteFacts } from './task.ts'
+import { loadCopy, ownPages } from './pages.ts'
+import { FACTS_ENV, greetingOf, OVER, PAGES, type WorkerTask, type ZygoteFacts } from './task.ts'
 import { prepareWake } from './wake.ts'
 
 /** Chunks that vitest's worker imports only when it runs; their names end in a hash. */
 const LATE_CHUNKS = /^(console|node|globals)\.[\w-]+\.js$/
+
+type Setup = (context: SetupContext) => Promise<Teardown>
 
 const CALM_MS = 1000
 
@@ -32,7 +35,14 @@ export async function loadLife(): Promise<Life> {
     if (LATE_CHUNKS.test(name)) await import(file(`chunks/${name}`))
   }
   await loadEnvironment(facts)
-  const dry = facts.start === null ? undefined : await dryRun(worker, startContext(facts.start))
+  const take = (fd: number, setup: Setup): void => {
+    openChannel(fd)
+    takeChannel()
+    enter(worker, { setup })
+    side.greet()
+  }
+  const dry = facts.start === null ? undefined : await dryRun(worker, startContext(facts.start), take)
+  takeChannel()
   for (const path of facts.warm) await attempt(() => import(pathToFileURL(path).href))
   if (dry) await calm()
   dry?.settle()
@@ -40,7 +50,13 @@ export async function loadLife(): Promise<Life> {
   const arm = prepareWake()
   if ('missing' in arm) notes.push(`a loop that never ends shows no stack in a forked worker: ${arm.missing}`)
 
+  const copy = loadCopy()
+
   return {
+    first({ task }) {
+      const { pages } = task as WorkerTask
+      if (pages) copy?.(pages)
+    },
     begin({ task }, pid) {
       const { channel, token, argv, execArgv } = task as WorkerTask
       process.title = 'node (vitest)'
@@ -52,7 +68,7 @@ export async function loadLife(): Promise<Life> {
       takeChannel()
     },
     async live({ task }) {
-      const { record, wake } = task as WorkerTask
+      const { record, wake, pages } = task as WorkerTask
       if (typeof arm === 'function') {
         try {
           arm(wake)
@@ -65,7 +81,11 @@ export async function loadLife(): Promise<Life> {
       side.forget()
       side.begin(record)
       dry?.resume()
-      enter(worker, (context) => environmentOf(dry, context))
+      enter(worker, {
+        setup: (context) => environmentOf(dry, context),
+        // One that tells its pages ends in an orderly way, which writes the compile cache.
+        finished: (over) => (pages === null ? { [PAGES]: ownPages() } : { [OVER]: over }),
+      })
       side.greet()
     },
   }

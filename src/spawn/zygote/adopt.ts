@@ -1,5 +1,5 @@
 /** What a forked child must put right before it runs anything of its own; each item stands in docs/backends/zygote.md. */
-import { writeSync } from 'node:fs'
+import { writeSync } from '../../process/clean.ts'
 import type { ForkCalls } from './syscalls.ts'
 
 const { randomInt, randomUUID } = process.getBuiltinModule('node:crypto')

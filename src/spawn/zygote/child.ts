@@ -1,5 +1,5 @@
 /** From the moment after fork(2) to a life of its own (R-633). Everything up to the first byte is synchronous. */
-import { closeSync, writeSync } from 'node:fs'
+import { closeSync, writeSync } from '../../process/clean.ts'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
 import type { HotPages } from './hot-pages.ts'
@@ -10,6 +10,8 @@ import type { ForkCalls } from './syscalls.ts'
 
 /** What a child is for: an actor, a worker of tests. */
 export interface Life {
+  /** Before anything else, in the place of {@link HotPages.copyAhead}. */
+  first?(order: Order): void
   /**
    * Title, arguments, Node flags, whatever else says who it is. Synchronous, in the midst of the zygote's turn; what it throws
    * is told to whoever has ordered the child.
@@ -30,16 +32,19 @@ export interface Zygote {
   inherited: Inherited
   hot: HotPages
   block: EnvironmentBlock | undefined
+  /** Its variables. */
+  env: Readonly<Record<string, string>>
   /** Sixteen random bytes for this child alone. */
   seed: Buffer
   entry: string
 }
 
 /** Makes this process, which was the zygote a moment ago, the child that was ordered. Throws nothing. */
-export function becomeChild(zygote: Zygote, order: Order, { begin, live }: Life): void {
+export function becomeChild(zygote: Zygote, order: Order, { first, begin, live }: Life): void {
   const { calls } = zygote
   let life: number | undefined
   try {
+    first?.(order)
     if (calls.adoptLoop() !== 0) throw new Error(`libuv's loop could not be taken over: ${calls.lastError()}`)
     calls.setsid()
     const pid = adoptPid(calls)
@@ -56,7 +61,7 @@ export function becomeChild(zygote: Zygote, order: Order, { begin, live }: Life)
     takeOutput(calls, order)
     process.umask(order.umask)
     process.chdir(order.cwd)
-    replaceEnvironment(order.env)
+    replaceEnvironment(order.env, zygote.env)
     showEnvironment(order.env, zygote.block)
     begin(order, pid, zygote)
     replaceMathRandom(zygote.seed)
@@ -79,7 +84,7 @@ export function rehearseBirth(calls: ForkCalls, block: EnvironmentBlock | undefi
     closeInherited(calls, new Map([[nowhere, '/dev/null']]), new Map())
     process.umask(process.umask())
     process.chdir(process.cwd())
-    replaceEnvironment(env)
+    replaceEnvironment(env, env)
     showEnvironment(env, block)
   }
 }

@@ -1,5 +1,6 @@
 /** Descriptors of a forked child: it holds its own and those that Node itself needs, nothing of its zygote's. */
-import { closeSync, constants as fsConstants, fstatSync, openSync, readdirSync, readlinkSync } from 'node:fs'
+import { constants as fsConstants } from 'node:fs'
+import { closeSync, fstatSync, openSync, readdirSync, readlinkSync } from '../../process/clean.ts'
 import type { OpenPath } from './protocol.ts'
 import type { ForkCalls } from './syscalls.ts'
 

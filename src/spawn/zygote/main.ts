@@ -52,6 +52,7 @@ const waiting: { requester: Requester; request: Request }[] = []
 let isChild = false
 
 let life: Life
+let env: Record<string, string> = {}
 let path = ''
 const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
 
@@ -78,6 +79,7 @@ export async function run(loadLife: () => Promise<Life>): Promise<void> {
     // Modules that were loaded leave things that end within a turn.
     await new Promise((resolve) => setImmediate(resolve))
     quiet.settle()
+    env = { ...process.env } as Record<string, string>
     calls.deathSignal(0)
     say(starter.socket, { type: 'ready', path, pid: process.pid })
     // We end by `_exit`, which does not.
@@ -124,11 +126,14 @@ function pump(since = performance.now()): void {
 }
 
 function fork(requester: Requester, { id, order }: Request): void {
-  hot.prepare()
-  const zygote = { calls, hot, nodeFds, fds: descriptorTargets(), inherited, block, seed: randomBytes(16), entry }
+  // Some lives know better which pages they need.
+  const learns = !life.first
+  if (learns) hot.prepare()
+  const fds = descriptorTargets()
+  const zygote = { calls, hot, nodeFds, fds, inherited, block, env, seed: randomBytes(16), entry }
   const pid = calls.fork()
   if (pid === 0) {
-    hot.copyAhead()
+    if (learns) hot.copyAhead()
     // The connections in these are closed with everything else that is the zygote's.
     isChild = true
     waiting.length = 0
@@ -145,7 +150,7 @@ function fork(requester: Requester, { id, order }: Request): void {
   // It may have ended before we noted it.
   collect()
   burnCaches()
-  hot.watch(pid, () => requester.children.has(pid))
+  if (learns) hot.watch(pid, () => requester.children.has(pid))
 }
 
 /** Collects its own children only: others are of Node's making (R-634). */

@@ -1,5 +1,6 @@
 /** What others read of a process in `/proc`: a forked child would go on showing its zygote's. */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from '../../process/clean.ts'
 
 /** Fields 50 and 51 of proc_pid_stat(5), counted from the state, which is field 3. */
 const ENV_START = 50 - 3
@@ -30,11 +31,17 @@ export function detachEnvironment(): EnvironmentBlock | undefined {
   }
 }
 
-/** Makes `process.env` this, by as few changes as possible: each one costs pages of memory. */
-export function replaceEnvironment(env: Readonly<Record<string, string>>): void {
-  const { env: own } = process
-  for (const name of Object.keys(own)) if (!Object.hasOwn(env, name)) delete own[name]
-  for (const name of Object.keys(env)) if (own[name] !== env[name]) own[name] = env[name]
+/**
+ * Makes `process.env` this, by as few changes as possible: each one costs pages of memory.
+ *
+ * @param own what it is now
+ */
+export function replaceEnvironment(
+  env: Readonly<Record<string, string>>,
+  own: Readonly<Record<string, string | undefined>>,
+): void {
+  for (const name of Object.keys(own)) if (!Object.hasOwn(env, name)) delete process.env[name]
+  for (const name of Object.keys(env)) if (own[name] !== env[name]) process.env[name] = env[name]
 }
 
 /**
