@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -98,6 +98,20 @@ describe('what earlier runs have shown', () => {
     run(path, { imports: [[heavy, 400]] })
     for (let i = 0; i < 11; i++) run(path, { imports: [[light, 1]] })
     expect(new Learned(path).warm()).toEqual([])
+  })
+
+  test('leaves out what has effects, for what it imports itself, until it changes', () => {
+    const path = join(folder, 'effects.json')
+    run(path, { imports: [[heavy, 400]] })
+    const learned = new Learned(path)
+    learned.leaveOut([{ path: heavy, why: 'it uses expect', instead: [light, heavy] }])
+    expect(learned.warm()).toEqual([light])
+    learned.save()
+    // With that it takes less time, which is no reason to forget it.
+    for (let i = 0; i < 12; i++) run(path, { imports: [[heavy, 0.1]] })
+    expect(new Learned(path).warm()).toEqual([light])
+    utimesSync(heavy, 1, 1)
+    expect(new Learned(path).warm()).toEqual([heavy])
   })
 
   test('knows files that computed for long, until they take clearly less', () => {

@@ -11,6 +11,8 @@ import type { ResolvedZygote } from '../../zygote-options.ts'
 import { globs } from './globs.ts'
 import { LateWorker } from './late-worker.ts'
 import { type FileFacts, Learned } from './learned.ts'
+import { canWatch } from './side-effects.ts'
+import { type Unsafe, UnsafeImports } from './task.ts'
 import type { Zygotes } from './zygotes.ts'
 
 /** Packages that an environment of vitest's imports when it is set up. */
@@ -22,6 +24,9 @@ const PACKAGES: Record<string, readonly string[]> = {
 
 /** Flags with which Node writes something at the end of a process, where a forked one does not come by. */
 const PROFILE = /^--(?:cpu-prof|heap-prof|prof\b|trace-events?-|report-|diagnostic-dir|inspect(?!-port|-publish))/
+
+/** Two workers that start at once count twice. The next run goes on where this one ends. */
+const MOST_LEFT_OUT = 12
 
 /** What the machine says, asked once a process. */
 let tried: Promise<true | string> | undefined
@@ -46,6 +51,8 @@ export class Forker {
   #hasOpen = false
   /** Zygotes go through a worker's life before they are forked. */
   #dry = true
+  /** How often something was left out: each time a zygote was started for nothing. */
+  #leftOut = 0
   /** What a zygote that runs has loaded, with its versions. */
   #loaded: string | undefined
 
@@ -56,8 +63,8 @@ export class Forker {
     this.#root = root
     this.#note = note
     this.#isExcluded = globs(options.exclude)
-    if (options.warm === 'auto') this.#learned = new Learned(join(cacheDir, 'harrow-zygote.json'))
-    this.#warm = this.#learned?.warm() ?? this.#pathsOf(options.warm as readonly string[])
+    if (options.warm === 'auto' && canWatch) this.#learned = new Learned(join(cacheDir, 'harrow-zygote.json'))
+    this.#warm = this.#learned?.warm() ?? this.#pathsOf(options.warm === 'auto' ? [] : options.warm)
   }
 
   /** @returns the worker, which is a stock one or gets its process here */
@@ -107,8 +114,9 @@ export class Forker {
   async #fork(wanted: Wanted): Promise<ChildProcess> {
     const { pool, env, argv, config } = wanted
     const { [WORKER_ENV]: _, ...rest } = env
-    const warm = this.#warm
     const start = this.#dry ? startOf(pool) : null
+    // Without the environment and the globals of a worker, a module that asks for them at its import is not what it would be there.
+    const warm = start === null && this.#learned ? [] : this.#warm
     try {
       const child = await this.#zygotes.worker({
         execArgv: pool.execArgv,
@@ -126,6 +134,11 @@ export class Forker {
       })
       return child.asChildProcess()
     } catch (error) {
+      const unsafe = UnsafeImports.in(error)
+      if (unsafe.length > 0) {
+        this.#leaveOut(unsafe)
+        return await this.#fork(wanted)
+      }
       if (start !== null && error instanceof Error && /could not start|not ready/.test(error.message)) {
         this.#dry = false
         return await this.#fork(wanted)
@@ -138,6 +151,19 @@ export class Forker {
       this.#warm = []
       this.#hasOpen = true
       return await this.#fork(wanted)
+    }
+  }
+
+  /** Each time it is others, which are tried in the place of those. */
+  #leaveOut(unsafe: readonly Unsafe[]): void {
+    if (this.#learned) {
+      this.#learned.leaveOut(unsafe)
+      this.#warm = ++this.#leftOut > MOST_LEFT_OUT ? [] : this.#learned.warm()
+      return
+    }
+    this.#warm = this.#warm.filter((path) => !unsafe.some((one) => one.path === path))
+    for (const { path, why } of unsafe) {
+      this.#note(`zygote.warm: ${this.#relative(path)} is not loaded before the fork: ${why}`)
     }
   }
 

@@ -1,7 +1,8 @@
 /** What earlier runs have shown: packages that take long to import, and files that compute for long. Kept in vite's cache folder. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { FromWorker, MARK } from '../../protocol.ts'
+import type { Unsafe } from './task.ts'
 
 /** What a worker tells at the end of a file. */
 export type FileFacts = Extract<FromWorker, { [MARK]: 'learned' }>
@@ -18,15 +19,27 @@ interface File {
   wallMs: number
 }
 
+/** One that cannot be loaded early, as it was at some time. */
+interface LeftOut {
+  why: string
+  instead: readonly string[]
+  /** Milliseconds since 1970. */
+  changed: number
+}
+
 interface State {
   format: 1
   imports: Record<string, Import>
+  /** By path. */
+  leftOut?: Record<string, LeftOut>
   files: Record<string, File>
 }
 
 /** An import that takes less is not worth the memory that all children then share. */
 const LEAST_MS = 5
 const MOST_WARM = 20
+/** With what is loaded in the place of others. */
+const MOST_LOADED = 60
 const MOST_UNSEEN = 10
 /** Of the earlier time, in each run that measured less: a machine that was busy is forgotten. */
 const KEPT = 0.7
@@ -55,13 +68,33 @@ export class Learned {
     )
   }
 
-  /** Paths of modules in node_modules, the slowest first. The same for the whole of a run. */
+  /** Paths of modules in node_modules, the slowest first. The same for the whole of a run, but for what is left out. */
   warm(): string[] {
-    return Object.entries(this.#state.imports)
+    const slow = Object.entries(this.#state.imports)
       .filter(([path, { ms }]) => ms >= LEAST_MS && existsSync(path))
       .sort(([, a], [, b]) => b.ms - a.ms)
       .slice(0, MOST_WARM)
-      .map(([path]) => path)
+    const found = new Set<string>()
+    for (const [path] of slow) this.#gather(path, found, new Set())
+    return [...found].slice(0, MOST_LOADED)
+  }
+
+  /** In the place of one that is left out, what it imports. */
+  #gather(path: string, found: Set<string>, seen: Set<string>): void {
+    if (seen.has(path)) return
+    seen.add(path)
+    const not = this.#state.leftOut?.[path]
+    if (not === undefined || not.changed !== changed(path)) found.add(path)
+    else for (const one of not.instead) this.#gather(one, found, seen)
+  }
+
+  /** They have been tried, and are not tried again before they change. */
+  leaveOut(unsafe: readonly Unsafe[]): void {
+    this.#heard = true
+    this.#state.leftOut ??= {}
+    for (const { path, why, instead } of unsafe) {
+      this.#state.leftOut[path] = { why, instead, changed: changed(path) ?? 0 }
+    }
   }
 
   /** Did this file compute for long in an earlier run? */
@@ -73,7 +106,7 @@ export class Learned {
     return this.#stock.size > 0
   }
 
-  /** @param warm what its zygote had loaded: that took no time */
+  /** @param warm what its zygote had loaded: that took no time, and what is left out less than alone */
   add({ file, cpuMs, wallMs, imports }: FileFacts, warm: readonly string[]): void {
     this.#heard = true
     const now = { cpuMs, wallMs }
@@ -81,7 +114,8 @@ export class Learned {
     if (stays || isLong(now, LONG_CPU_MS)) this.#state.files[file] = { ...now, cpuMs: Math.max(cpuMs, LONG_CPU_MS) }
     else delete this.#state.files[file]
     for (const [path, ms] of imports) {
-      const known = warm.includes(path) ? (this.#state.imports[path]?.ms ?? ms) : ms
+      const isEased = warm.includes(path) || this.#state.leftOut?.[path] !== undefined
+      const known = isEased ? (this.#state.imports[path]?.ms ?? ms) : ms
       this.#measured.set(path, Math.max(known, this.#measured.get(path) ?? 0))
     }
   }
@@ -98,6 +132,9 @@ export class Learned {
       imports[path] = { ms: Math.max(ms, (imports[path]?.ms ?? 0) * KEPT), unseen: 0 }
     }
     this.#measured.clear()
+    for (const path of Object.keys(this.#state.leftOut ?? {})) {
+      if (!existsSync(path)) delete this.#state.leftOut?.[path]
+    }
     const own = `${this.#path}.${process.pid}`
     try {
       mkdirSync(dirname(this.#path), { recursive: true })
@@ -107,6 +144,10 @@ export class Learned {
       // The next run learns it anew.
     }
   }
+}
+
+function changed(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs
 }
 
 function isLong({ cpuMs, wallMs }: File, leastMs: number): boolean {

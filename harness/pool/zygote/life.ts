@@ -11,7 +11,17 @@ import { loadConnect } from './connect.ts'
 import { type DryRun, dryRun, type SetupContext, type StartContext, type Teardown } from './dry-run.ts'
 import { enter, type WorkerModule } from './enter.ts'
 import { loadCopy, ownPages } from './pages.ts'
-import { FACTS_ENV, greetingOf, OVER, PAGES, type WorkerTask, type ZygoteFacts } from './task.ts'
+import { watchSideEffects } from './side-effects.ts'
+import {
+  FACTS_ENV,
+  greetingOf,
+  OVER,
+  PAGES,
+  type Unsafe,
+  UnsafeImports,
+  type WorkerTask,
+  type ZygoteFacts,
+} from './task.ts'
 import { prepareWake } from './wake.ts'
 
 /** Chunks that vitest's worker imports only when it runs; their names end in a hash. */
@@ -30,7 +40,8 @@ export async function loadLife(): Promise<Life> {
   const notes: string[] = []
   const side = makeSide(facts.config, notes)
   const worker = (await import(file('worker.js'))) as WorkerModule
-  side.watch((await import(file('index.js'))) as VitestModule)
+  const vitest = (await import(file('index.js'))) as VitestModule
+  side.watch(vitest)
   for (const name of readdirSync(join(facts.vitest, 'chunks'))) {
     if (LATE_CHUNKS.test(name)) await import(file(`chunks/${name}`))
   }
@@ -43,7 +54,7 @@ export async function loadLife(): Promise<Life> {
   }
   const dry = facts.start === null ? undefined : await dryRun(worker, startContext(facts.start), take)
   takeChannel()
-  for (const path of facts.warm) await attempt(() => import(pathToFileURL(path).href))
+  await loadWarm(facts, vitest)
   if (dry) await calm()
   dry?.settle()
   const connect = loadConnect()
@@ -112,6 +123,18 @@ async function loadEnvironment({ vitest, environment }: ZygoteFacts): Promise<vo
   for (const name of environment) {
     await attempt(() => import(import.meta.resolve(name, parent)))
   }
+}
+
+/** @throws UnsafeImports */
+async function loadWarm({ vitest, warm }: ZygoteFacts, api: object): Promise<void> {
+  const unsafe: Unsafe[] = []
+  for (const path of warm) {
+    const ended = watchSideEffects(path, vitest, api)
+    await attempt(() => import(pathToFileURL(path).href))
+    const effect = ended()
+    if (effect) unsafe.push({ path, ...effect })
+  }
+  if (unsafe.length > 0) throw new UnsafeImports(unsafe)
 }
 
 async function attempt(load: () => Promise<unknown>): Promise<void> {

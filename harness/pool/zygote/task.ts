@@ -44,3 +44,28 @@ export interface ZygoteFacts {
   /** How vitest starts a worker, as V8 writes it, in base64: a dry run is made with it; null: none is made. */
   start: string | null
 }
+
+/** A module that is not to be loaded before the fork. */
+export interface Unsafe {
+  path: string
+  /** A part of a sentence: what its import does. */
+  why: string
+  /** Paths of what it imports, which may be loaded all the same. */
+  instead: readonly string[]
+}
+
+const UNSAFE = 'imports with effects: '
+
+/** With this a zygote ends that has found some; they cannot be unloaded. */
+export class UnsafeImports extends Error {
+  constructor(found: readonly Unsafe[]) {
+    super(`${UNSAFE}${JSON.stringify(found)}`)
+  }
+
+  /** Those of which somebody else has heard. */
+  static in(error: unknown): Unsafe[] {
+    const message = error instanceof Error ? error.message : ''
+    const line = message.split('\n').find((each) => each.includes(UNSAFE))
+    return line === undefined ? [] : (JSON.parse(line.slice(line.indexOf(UNSAFE) + UNSAFE.length)) as Unsafe[])
+  }
+}
