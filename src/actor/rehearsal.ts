@@ -18,13 +18,10 @@ const NAME = 'rehearsal'
 const MODULE = 'data:text/javascript,export async function rehearse(value) { return value }'
 /** Each step takes a few milliseconds. A zygote that cannot rehearse forks all the same. */
 const LIMIT_MS = 5000
-/** The first run compiles, the second runs what is compiled, as a child does. */
-const RUNS = 2
-
 /** Never rejects: a child whose functions are not compiled is slower, and that is all. */
 export async function rehearse(): Promise<void> {
   try {
-    for (let n = 0; n < RUNS; n++) await once()
+    await once()
   } catch (error) {
     console.error(`harrow: the zygote could not rehearse: ${error instanceof Error ? error.stack : String(error)}`)
   }

@@ -28,12 +28,14 @@ const SETTLE = 10
 /**
  * Every child is a whole actor: it looks for its parent, which is not there, and ends with 1 in order. Nothing is tried a
  * second time.
+ *
+ * @param spareless no child is forked ahead: each fork is made when it is ordered
  */
-export async function forksInARow(n: number, warm: readonly string[] = []): Promise<Forks> {
+export async function forksInARow(n: number, warm: readonly string[] = [], spareless = false): Promise<Forks> {
   const calls = loadForkCalls()
   if ('missing' in calls) throw new Error(calls.missing)
   const alive = setInterval(() => {}, 1000)
-  const kind = { tree: `forks-${process.pid}`, execArgv: [], warm }
+  const kind = { tree: `forks-${process.pid}`, execArgv: [], warm, ...(spareless && { spareless }) }
   const env = { ...(process.env as Record<string, string>), HARROW_LOGLEVEL: 'silent' }
   const zygote = await zygoteFor(kind, env)
   const ends: Record<string, number> = {}

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { root } from '../../scripts/dev/checkout.ts'
 import { type ActorNursery, openNursery } from '../../src/index.ts'
+import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { childrenOf, readStat } from '../../src/process/procfs.ts'
 import { commandOf } from '../../src/process/tree.ts'
 import { backend } from '../../src/spawn/zygote/parent.ts'
@@ -15,6 +16,7 @@ import { forksInARow } from './forks.ts'
 const BORN = moduleOf('born')
 const able = backend.available()
 const zygoteOf = (pid: number): number => readStat(pid)?.ppid ?? 0
+const isSpare = (pid: number): boolean => commandOf(pid) === 'harrow zygote (spare)'
 const warm = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`
 
 async function onZygote(
@@ -227,8 +229,50 @@ describe.skipIf(able !== true || !BACKENDS.includes('zygote'))('a zygote', () =>
         }),
       )
       expect(error.message).toMatch(/could not be forked: the zygote \(pid \d+\) gave no answer within 300 ms/)
-      await eventually('nobody is left below it', () => childrenOf(zygote).length === 0)
+      await eventually('nobody is left below it', () => childrenOf(zygote).every(isSpare))
     })
+  })
+
+  test('R-631 R-633 a child that was forked ahead becomes the next actor, and none is left without its zygote', async () => {
+    const kept: ProcessIdentity[] = []
+    await onZygote(async (an) => {
+      const first = await an.startActor<typeof Born>('first', { module: BORN })
+      const zygote = zygoteOf((await first.call('birth')).pid)
+      const sparesOf = (): number[] => childrenOf(zygote).filter(isSpare)
+      const start = async (): Promise<{ waited: number[]; pid: number }> => {
+        const waited = sparesOf()
+        const portal = await an.startActor<typeof Born>('next', { module: BORN })
+        const { pid, realPid, isRoot, title } = await portal.call('birth')
+        expect([pid, isRoot, title]).toEqual([realPid, false, `harrow[next@${pid}]`])
+        return { waited, pid }
+      }
+      await eventually('an actor is one that waited', async () => {
+        const { waited, pid } = await start()
+        return waited.includes(pid)
+      })
+      await eventually('another one waits', () => sparesOf().length === 1)
+      process.kill(sparesOf()[0]!, 'SIGKILL')
+      await start()
+      await eventually('it is replaced', () => sparesOf().length === 1)
+      kept.push(known(sparesOf()[0]!))
+      await an.cancel()
+    })
+    expect(kept.map(gone)).toEqual([true])
+  })
+
+  test('forks none ahead where it is told so', async () => {
+    await onZygote(
+      async (an) => {
+        const pids = []
+        for (const name of ['one', 'two', 'three']) {
+          const portal = await an.startActor<typeof Born>(name, { module: BORN })
+          pids.push((await portal.call('birth')).pid)
+          expect(childrenOf(zygoteOf(pids[0]!)).filter(isSpare)).toEqual([])
+        }
+        await an.cancel()
+      },
+      { fallback: false, spare: false },
+    )
   })
 
   test('R-638 R-814 nothing of it goes on in its children, and their loops are their own', async () => {
@@ -255,9 +299,10 @@ describe.skipIf(able !== true)('forks', () => {
   test('R-830 R-604 three hundred forks in a row: none crashes, none hangs, nothing grows', async () => {
     const { ends, before, after } = await forksInARow(300)
     expect(ends).toEqual({ well: 300 })
-    expect(after.descriptors).toBeLessThanOrEqual(before.descriptors)
+    // One child that waits, and the socket to it, may be there or just be taken.
+    expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 1)
     expect(after.threads).toBeLessThanOrEqual(before.threads)
-    expect(after.children).toBe(0)
+    expect(after.children).toBeLessThanOrEqual(1)
     expect(after.mappings - before.mappings).toBeLessThan(64)
   }, 300_000)
 

@@ -29,6 +29,7 @@ export const actorLife: Life = {
   },
 
   rehearse,
+  hasSpares: true,
 
   live({ task }: Order) {
     const { name, uuid, parentAddr } = task as ActorTask

@@ -59,11 +59,12 @@ type FatalHandler = (error: unknown, fromPromise: boolean) => boolean
  * Node's own end joins threads that a forked child does not have: it would hang, or end by SIGSEGV. Handlers run as ever;
  * then the process ends by `_exit`.
  *
- * @param last told the exit code at the very end
+ * @returns its `last` is told the exit code at the very end
  */
-export function adoptExit(calls: ForkCalls, last: (code: number) => void): void {
+export function adoptExit(calls: ForkCalls): { last?: (code: number) => void } {
+  const told: { last?: (code: number) => void } = {}
   const end = (code: number): never => {
-    last(code)
+    told.last?.(code)
     calls.exitNow(code)
     throw new Error('unreachable')
   }
@@ -82,7 +83,7 @@ export function adoptExit(calls: ForkCalls, last: (code: number) => void): void 
     return heard
   }
   const handle = inside._fatalException
-  if (typeof handle !== 'function') return
+  if (typeof handle !== 'function') return told
   inside._fatalException = (error, fromPromise) => {
     failing = true
     // Emits `uncaughtException`, or `exit` where nobody listens to it.
@@ -96,6 +97,7 @@ export function adoptExit(calls: ForkCalls, last: (code: number) => void): void 
     }
     return end(Number(process.exitCode ?? 1) || 1)
   }
+  return told
 }
 
 function describe(error: unknown): string {

@@ -1,11 +1,14 @@
 /** From the moment after fork(2) to a life of its own (R-633). Everything up to the first byte is synchronous. */
+import { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { closeSync, writeSync } from '../../process/clean.ts'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
 import type { HotPages } from './hot-pages.ts'
 import type { Inherited } from './inherited.ts'
 import { type EnvironmentBlock, replaceEnvironment, showEnvironment } from './memory.ts'
-import { LIFE, type Order } from './protocol.ts'
+import { LIFE, type Order, onMessages } from './protocol.ts'
+import { READY } from './spares.ts'
 import type { ForkCalls } from './syscalls.ts'
 
 /** What a child is for: an actor, a worker of tests. */
@@ -17,7 +20,12 @@ export interface Life {
    * is told to whoever has ordered the child.
    */
   begin(order: Order, pid: number, zygote: Zygote): void
-  /** In the zygote, before it takes orders: does what children will do, so that V8 compiles it once for all of them. */
+  /** One child is forked ahead. */
+  hasSpares?: boolean
+  /**
+   * Does what children will do: in the zygote, so that V8 compiles it once for all of them, and in a spare, so that it has its
+   * pages. Leaves nothing behind and never rejects.
+   */
   rehearse?(): Promise<void>
   /** From a turn of the loop of its own. */
   live(order: Order): Promise<void>
@@ -40,57 +48,111 @@ export interface Zygote {
 }
 
 /** Makes this process, which was the zygote a moment ago, the child that was ordered. Throws nothing. */
-export function becomeChild(zygote: Zygote, order: Order, { first, begin, live }: Life): void {
+export function becomeChild(zygote: Zygote, order: Order, life: Life): void {
+  try {
+    life.first?.(order)
+    lead(adopt(zygote), order, life)
+  } catch {
+    zygote.calls.exitNow(1)
+  }
+}
+
+/**
+ * Makes this process, which was the zygote a moment ago, one that waits for its order. Throws nothing.
+ *
+ * @param fd its end of the pair of sockets on which the order comes
+ */
+export function becomeSpare(zygote: Zygote, fd: number, life: Life): void {
+  const { calls } = zygote
+  try {
+    const child = adopt(zygote, fd)
+    // Until it has an order it is nothing without its zygote.
+    calls.deathSignal(constants.signals.SIGKILL)
+    process.title = 'harrow zygote (spare)'
+    // Not here: we are in the midst of the zygote's turn.
+    setImmediate(async () => {
+      await life.rehearse?.()
+      const zygoteSide = new Socket({ fd, readable: true, writable: true })
+      zygoteSide.on('error', () => {})
+      zygoteSide.once('close', () => {
+        if (!child.isLed) calls.exitNow(0)
+      })
+      onMessages<Order>(zygoteSide, (order) => {
+        child.isLed = true
+        calls.deathSignal(0)
+        zygoteSide.destroy()
+        life.first?.(order)
+        lead(child, order, life)
+      })
+      zygoteSide.write(READY)
+    })
+  } catch {
+    calls.exitNow(1)
+  }
+}
+
+/** A process of its own, which is nobody yet. */
+interface Child {
+  zygote: Zygote
+  pid: number
+  exit: { last?: (code: number) => void }
+  isSpare: boolean
+  isLed: boolean
+}
+
+/** @throws Error when the loop cannot be taken over */
+function adopt(zygote: Zygote, keep?: number): Child {
+  const { calls } = zygote
+  if (calls.adoptLoop() !== 0) throw new Error(`libuv's loop could not be taken over: ${calls.lastError()}`)
+  calls.setsid()
+  const pid = adoptPid(calls)
+  dropListeners()
+  zygote.inherited.drop()
+  // As long as nothing of its own has taken one of these numbers.
+  closeInherited(calls, zygote.fds, zygote.nodeFds, keep)
+  replaceMathRandom(zygote.seed)
+  return { zygote, pid, exit: adoptExit(calls), isSpare: keep !== undefined, isLed: false }
+}
+
+/** It becomes what was ordered. Throws nothing. */
+function lead({ zygote, pid, exit, isSpare }: Child, order: Order, { begin, live }: Life): void {
   const { calls } = zygote
   let life: number | undefined
   try {
-    first?.(order)
-    if (calls.adoptLoop() !== 0) throw new Error(`libuv's loop could not be taken over: ${calls.lastError()}`)
-    calls.setsid()
-    const pid = adoptPid(calls)
-    dropListeners()
-    zygote.inherited.drop()
-    // As long as nothing of its own has taken one of these numbers.
-    closeInherited(calls, zygote.fds, zygote.nodeFds)
     life = openOut(order.life)
     const alive = life
-    adoptExit(calls, (code) => {
+    exit.last = (code) => {
       tell(alive, `${LIFE.exit}${code}\n`)
-      zygote.hot.tell()
-    })
+      // What a spare has written to is more than what a child writes to at its birth.
+      if (!isSpare) zygote.hot.tell()
+    }
     takeOutput(calls, order)
     process.umask(order.umask)
     process.chdir(order.cwd)
     replaceEnvironment(order.env, zygote.env)
     showEnvironment(order.env, zygote.block)
     begin(order, pid, zygote)
-    replaceMathRandom(zygote.seed)
     tell(life, `${LIFE.up}\n`)
   } catch (error) {
     if (life !== undefined && !(error instanceof StaleOrder)) tell(life, `${LIFE.wrong}${failureOf(error)}\n`)
     calls.exitNow(1)
   }
-  // Not here: we are in the midst of the zygote's turn.
+  // Not here: we may be in the midst of the zygote's turn.
   setImmediate(() => void live(order))
 }
 
 /** In the zygote: calls what a birth calls and a zygote does not, without effect, so that V8 has compiled it. */
 export function rehearseBirth(calls: ForkCalls, block: EnvironmentBlock | undefined): void {
   const env = process.env as Record<string, string>
-  for (let n = 0; n < REHEARSALS; n++) {
-    const nowhere = openOut({ path: '/dev/null' })
-    calls.dup2(nowhere, nowhere)
-    tell(nowhere, LIFE.up)
-    closeInherited(calls, new Map([[nowhere, '/dev/null']]), new Map())
-    process.umask(process.umask())
-    process.chdir(process.cwd())
-    replaceEnvironment(env, env)
-    showEnvironment(env, block)
-  }
+  const nowhere = openOut({ path: '/dev/null' })
+  calls.dup2(nowhere, nowhere)
+  tell(nowhere, LIFE.up)
+  closeInherited(calls, new Map([[nowhere, '/dev/null']]), new Map())
+  process.umask(process.umask())
+  process.chdir(process.cwd())
+  replaceEnvironment(env, env)
+  showEnvironment(env, block)
 }
-
-/** The first time V8 compiles, the second time it notes what is used. */
-const REHEARSALS = 2
 
 function takeOutput(calls: ForkCalls, { stdout, stderr }: Order): void {
   const same = stdout.path === stderr.path

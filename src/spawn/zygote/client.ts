@@ -9,7 +9,7 @@ import { runtimeDir } from '../../wire/runtime-dir.ts'
 import { atRuntimeEnd } from '../at-runtime-end.ts'
 import { entryPath } from '../entry-path.ts'
 import { OutputTail } from '../output.ts'
-import { type Order, onMessages, type Reply, ROOM_ENV, say, ZYGOTE_ENV, ZYGOTE_FLAG } from './protocol.ts'
+import { type Order, onMessages, type Reply, ROOM_ENV, SPARE_ENV, say, ZYGOTE_ENV, ZYGOTE_FLAG } from './protocol.ts'
 
 /** What a zygote must have in common with whoever asks it. */
 export interface ZygoteKind {
@@ -18,6 +18,8 @@ export interface ZygoteKind {
   warm: readonly string[]
   /** Without what actors' modules import, for a first trial. */
   bare?: boolean
+  /** It forks no child ahead. */
+  spareless?: boolean
   /** Path of its first module; by default that of the zygote of actors. */
   entry?: string
 }
@@ -81,7 +83,7 @@ export class ZygoteClient {
       {
         // Ctrl-C at a terminal is the root's.
         detached: true,
-        env: zygoteEnv(env),
+        env: { ...zygoteEnv(env), ...((kind.bare || kind.spareless) && { [SPARE_ENV]: 'off' }) },
         stdio: ['ignore', 'ignore', fd ?? 'ignore', 'pipe'],
       },
     )
@@ -249,7 +251,7 @@ export function handDown(kind: ZygoteKind, { pid, path }: ZygoteClient): string 
 
 function keyOf(kind: ZygoteKind): string {
   return createHash('sha256')
-    .update(JSON.stringify([kind.tree, kind.execArgv, kind.warm, kind.bare ?? false]))
+    .update(JSON.stringify([kind.tree, kind.execArgv, kind.warm, kind.bare ?? false, kind.spareless ?? false]))
     .digest('hex')
     .slice(0, 16)
 }

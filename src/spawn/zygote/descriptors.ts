@@ -27,11 +27,12 @@ export function closeInherited(
   calls: ForkCalls,
   before: ReadonlyMap<number, string>,
   node: ReadonlyMap<number, string>,
+  keep?: number,
 ): void {
   const kept = new Set(node.values())
   for (const [fd, target] of before) {
     // Those of handles are closed already, which is no error here.
-    if (fd > 2 && !target.startsWith('anon_inode:') && !kept.has(target)) calls.close(fd)
+    if (fd > 2 && fd !== keep && !target.startsWith('anon_inode:') && !kept.has(target)) calls.close(fd)
   }
 }
 

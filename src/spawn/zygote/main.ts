@@ -11,14 +11,15 @@ import { createServer, Socket } from 'node:net'
 import { constants } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { burnCaches } from './adopt.ts'
-import { becomeChild, type Life, rehearseBirth } from './child.ts'
+import { becomeChild, becomeSpare, type Life, rehearseBirth, type Zygote } from './child.ts'
 import { descriptorTargets } from './descriptors.ts'
 import { HotPages } from './hot-pages.ts'
 import { watchInherited } from './inherited.ts'
 import { detachEnvironment } from './memory.ts'
-import { onMessages, type Reply, type Request, say } from './protocol.ts'
+import { onMessages, type Reply, type Request, SPARE_ENV, say } from './protocol.ts'
 import { Quiet } from './quiet.ts'
 import { placeSocket } from './socket.ts'
+import { Spares } from './spares.ts'
 import { loadForkCalls } from './syscalls.ts'
 
 /** Something that is under way may end in this time; then the request is refused (the requester takes `spawn`). */
@@ -67,8 +68,11 @@ export async function run(loadLife: () => Promise<Life>): Promise<void> {
     setFlagsFromString('--lazy')
     for (const specifier of process.argv.slice(2)) await import(specifier)
     setFlagsFromString('--no-lazy-feedback-allocation')
-    rehearseBirth(calls, block)
-    await life.rehearse?.()
+    // The first time V8 compiles, the second time it notes what is used.
+    for (let n = 0; n < 2; n++) {
+      rehearseBirth(calls, block)
+      await life.rehearse?.()
+    }
     setFlagsFromString('--lazy-feedback-allocation')
     burnCaches()
     burnCaches()
@@ -121,26 +125,14 @@ function pump(since = performance.now()): void {
     const { requester, request } = waiting.shift()!
     if (!requesters.has(requester)) continue
     if (why !== undefined) say(requester.socket, { type: 'refused', id: request.id, why })
-    else fork(requester, request)
+    else serveOrder(requester, request)
   }
 }
 
-function fork(requester: Requester, { id, order }: Request): void {
-  // Some lives know better which pages they need.
-  const learns = !life.first
-  if (learns) hot.prepare()
-  const fds = descriptorTargets()
-  const zygote = { calls, hot, nodeFds, fds, inherited, block, env, seed: randomBytes(16), entry }
-  const pid = calls.fork()
-  if (pid === 0) {
-    if (learns) hot.copyAhead()
-    // The connections in these are closed with everything else that is the zygote's.
-    isChild = true
-    waiting.length = 0
-    requesters.clear()
-    becomeChild(zygote, order, life)
-    return
-  }
+function serveOrder(requester: Requester, { id, order }: Request): void {
+  const spare = spares.take(order)
+  const pid = spare ?? fork((zygote) => becomeChild(zygote, order, life))
+  if (pid === 0) return
   if (pid < 0) {
     say(requester.socket, { type: 'refused', id, why: `fork failed: ${calls.lastError()}` })
     return
@@ -149,9 +141,40 @@ function fork(requester: Requester, { id, order }: Request): void {
   say(requester.socket, { type: 'born', id, pid })
   // It may have ended before we noted it.
   collect()
-  burnCaches()
-  if (learns) hot.watch(pid, () => requester.children.has(pid))
+  if (spare === undefined && learns()) hot.watch(pid, () => requester.children.has(pid))
+  if (life.hasSpares) spares.refill()
 }
+
+/** Some lives know better which pages they need. */
+const learns = (): boolean => !life.first
+
+/** @returns the pid, -1 when there is none, 0 in the child */
+function fork(become: (zygote: Zygote) => void): number {
+  if (learns()) hot.prepare()
+  const fds = descriptorTargets()
+  const zygote = { calls, hot, nodeFds, fds, inherited, block, env, seed: randomBytes(16), entry }
+  const pid = calls.fork()
+  if (pid !== 0) {
+    if (pid > 0) burnCaches()
+    return pid
+  }
+  if (learns()) hot.copyAhead()
+  // The connections in these are closed with everything else that is the zygote's.
+  isChild = true
+  waiting.length = 0
+  requesters.clear()
+  become(zygote)
+  return 0
+}
+
+const spares: Spares = new Spares(
+  {
+    calls,
+    isQuiet: () => waiting.length === 0 && quiet.reason() === undefined,
+    fork: ({ theirs }) => fork((zygote) => becomeSpare(zygote, theirs, life)),
+  },
+  process.env[SPARE_ENV] === 'off',
+)
 
 /** Collects its own children only: others are of Node's making (R-634). */
 function collect(): void {
@@ -165,6 +188,7 @@ function collect(): void {
     }
   }
   for (const [pid] of orphans) if (calls.collect(pid)) orphans.delete(pid)
+  if (spares.pid !== undefined && calls.collect(spares.pid)) spares.lost()
 }
 
 const orphans = new Map<number, true>()
@@ -183,6 +207,7 @@ function endChildren({ children }: Requester): void {
 
 function end(): void {
   for (const requester of requesters) endChildren(requester)
+  spares.end()
   try {
     unlinkSync(path)
   } catch {

@@ -68,12 +68,13 @@ export function orderActor(request: SpawnRequest, events: BirthEvents): Ticket {
 }
 
 function planOf({ aid, parentAddr, env, execArgv, output, options }: SpawnRequest, tail: OutputTail): Plan {
-  const { warm = [], bare, cwd = process.cwd(), onParentLost, retries, forkReturn } = options
+  const { warm = [], bare, spare, cwd = process.cwd(), onParentLost, retries, forkReturn } = options
   const kind: ZygoteKind = {
     tree: env.HARROW_TREE ?? '',
     execArgv: execArgv.filter((flag) => flag !== ZYGOTE_FLAG),
     warm: warm as readonly string[],
     ...(bare === true && { bare: true }),
+    ...(spare === false && { spareless: true }),
   }
   return {
     zygote: () => zygoteFor(kind, env),

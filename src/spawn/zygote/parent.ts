@@ -33,6 +33,7 @@ export const backend: Backend = {
   checkOptions: (options) =>
     checkBag('zygote', options, {
       warm: isList,
+      spare: isSwitch,
       cwd: isText,
       onParentLost: isPolicy,
       fallback: isSwitch,

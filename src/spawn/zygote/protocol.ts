@@ -48,7 +48,7 @@ export function say(socket: Socket, message: Request | Reply): void {
 }
 
 /** Calls `take` for each message. */
-export function onMessages<T extends Request | Reply>(socket: Socket, take: (message: T) => void): void {
+export function onMessages<T extends Request | Reply | Order>(socket: Socket, take: (message: T) => void): void {
   let rest = ''
   socket.setEncoding('utf8')
   socket.on('data', (text: string) => {
@@ -61,6 +61,8 @@ export function onMessages<T extends Request | Reply>(socket: Socket, take: (mes
 
 /** Environment variable by which the address of the zygote is handed down; see {@link file://./client.ts}. */
 export const ZYGOTE_ENV = 'HARROW_ZYGOTE'
+/** `off`: the zygote forks no child ahead. */
+export const SPARE_ENV = 'HARROW_SPARE'
 /** Takes up room in a zygote's environment, in which its children write their own. */
 export const ROOM_ENV = 'HARROW_ROOM'
 /** Added to the Node flags of a zygote. */

@@ -28,6 +28,10 @@ export interface ForkCalls {
   pipe(): { read: number; write: number } | undefined
   /** How a child of this process has ended, and collects it; undefined while it runs. */
   collect(pid: number): { code: number | null; signal: number | null } | undefined
+  /** Waits for its end, which has to be near, and collects it. */
+  collectNow(pid: number): void
+  /** Two sockets that are connected and that programs do not inherit; ours does not wait. */
+  socketPair(): { ours: number; theirs: number } | undefined
   /** The kernel sends this process SIGKILL when its parent ends; 0 switches that off. */
   deathSignal(signal: number): void
   /** Memory that this process and the children that it forks from now on have in common. @throws Error when there is none */
@@ -49,6 +53,8 @@ const F_GETFL = 3
 const F_SETFL = 4
 const O_NONBLOCK = 0o4000
 const O_CLOEXEC = 0o2000000
+const AF_UNIX = 1
+const SOCK_STREAM = 1
 const LOWEST_ADDRESS = 0x10000
 
 let known: ForkCalls | { missing: string } | undefined
@@ -72,6 +78,7 @@ function bind(): ForkCalls | { missing: string } {
     const loopFork = library.func('int uv_loop_fork(void *loop)')
     const waitpid = library.func('int waitpid(int pid, _Out_ int *status, int options)')
     const pipe2 = library.func('int pipe2(_Out_ int *ends, int flags)')
+    const socketpair = library.func('int socketpair(int domain, int type, int protocol, _Out_ int *ends)')
     const fcntl = library.func('int fcntl(int fd, int command, int argument)')
     const prctl = library.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)')
     const dup2 = library.func('int dup2(int from, int to)')
@@ -102,6 +109,16 @@ function bind(): ForkCalls | { missing: string } {
         const word = status[0]!
         const signal = word & 127
         return signal === 0 ? { code: (word >> 8) & 255, signal: null } : { code: null, signal }
+      },
+      collectNow: (pid) => {
+        if (pid > 0) waitpid(pid, status, 0)
+      },
+      socketPair() {
+        const pair = [0, 0]
+        if (socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, pair) !== 0) return undefined
+        const [ours, theirs] = pair as [number, number]
+        fcntl(ours, F_SETFL, fcntl(ours, F_GETFL, 0) | O_NONBLOCK)
+        return { ours, theirs }
       },
       deathSignal: (signal) => void prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0),
       shared(bytes) {

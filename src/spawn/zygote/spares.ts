@@ -1,0 +1,122 @@
+/**
+ * One child that is forked ahead, as Android keeps one for its apps: it has made the loop its own, has rehearsed, so that its
+ * pages are copied and its caches filled, and waits for its order. The next start then takes what an order takes.
+ */
+import { readSync, writeSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { Order } from './protocol.ts'
+import type { ForkCalls } from './syscalls.ts'
+
+/** From an order until the next one is made: the child that has just got its order needs the processor more. */
+const REFILL_MS = 25
+/** So many that die while they wait are enough: orders are forked as they come then. */
+const MOST_LOSSES = 3
+/** Said by a child that waits. */
+export const READY = 'r'
+
+interface Waiting {
+  pid: number
+  /** Our end of the pair of sockets. */
+  fd: number
+  isReady: boolean
+}
+
+export interface SpareMaker {
+  calls: ForkCalls
+  /** May the zygote be forked now? */
+  isQuiet(): boolean
+  /** Forks. In the child it never returns to us. @returns the pid, or -1 */
+  fork(pair: { ours: number; theirs: number }): number
+}
+
+/** In a zygote. */
+export class Spares {
+  readonly #maker: SpareMaker
+  #waiting: Waiting | undefined
+  #timer: NodeJS.Timeout | undefined
+  #losses = 0
+  #isOff: boolean
+
+  constructor(maker: SpareMaker, isOff: boolean) {
+    this.#maker = maker
+    this.#isOff = isOff
+  }
+
+  /** @returns the pid of the child that has this order now; undefined when none waits, and it has to be forked */
+  take(order: Order): number | undefined {
+    const spare = this.#waiting
+    if (!spare || !this.#saysReady(spare)) return undefined
+    this.#waiting = undefined
+    const bytes = Buffer.from(`${JSON.stringify(order)}\n`)
+    try {
+      // Nobody else writes here, so there is room, or something is wrong with it.
+      if (writeSync(spare.fd, bytes) === bytes.length) return spare.pid
+    } catch {
+      // It has ended.
+    } finally {
+      this.#maker.calls.close(spare.fd)
+    }
+    this.#drop(spare)
+    return undefined
+  }
+
+  #saysReady(spare: Waiting): boolean {
+    if (spare.isReady) return true
+    try {
+      spare.isReady = readSync(spare.fd, Buffer.alloc(1)) === 1
+    } catch {
+      // EAGAIN: not yet.
+    }
+    return spare.isReady
+  }
+
+  /** An order has been served. */
+  refill(): void {
+    if (this.#isOff || this.#waiting || this.#timer) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      if (this.#maker.isQuiet()) this.#make()
+    }, REFILL_MS).unref()
+  }
+
+  #make(): void {
+    const { calls } = this.#maker
+    const pair = calls.socketPair()
+    if (!pair) return
+    const pid = this.#maker.fork(pair)
+    if (pid === 0) return
+    calls.close(pair.theirs)
+    if (pid > 0) this.#waiting = { pid, fd: pair.ours, isReady: false }
+    else calls.close(pair.ours)
+  }
+
+  /** Pid of the child that waits. */
+  get pid(): number | undefined {
+    return this.#waiting?.pid
+  }
+
+  /** It has ended and is collected. */
+  lost(): void {
+    if (!this.#waiting) return
+    this.#maker.calls.close(this.#waiting.fd)
+    this.#waiting = undefined
+    if (++this.#losses >= MOST_LOSSES) this.#isOff = true
+  }
+
+  /** Ends it; when this returns it is gone. */
+  end(): void {
+    this.#isOff = true
+    if (this.#waiting) this.#drop(this.#waiting)
+    this.#waiting = undefined
+  }
+
+  /** Not collected yet, so the pid is its own. */
+  #drop({ pid }: Waiting): void {
+    try {
+      process.kill(pid, constants.signals.SIGKILL)
+    } catch {
+      // It has ended already.
+    }
+    this.#maker.calls.collectNow(pid)
+  }
+}
