@@ -46,7 +46,10 @@ test('R-604 R-665 without native parts it is refused with what is missing, and n
   expect(out).toContain('"spawn" works everywhere')
 })
 
-describe.skipIf(able !== true || !BACKENDS.includes('zygote'))('a zygote', () => {
+/** Unless another backend alone is asked for. */
+const isAsked = BACKENDS.length > 1 || BACKENDS.includes('zygote')
+
+describe.skipIf(able !== true || !isAsked)('a zygote', () => {
   test('R-631 is one for a whole tree of depth 3, and never an actor', async () => {
     await onZygote(async (an) => {
       const portal = await an.startActor<typeof Nest>('nest', { module: NEST })
