@@ -22,16 +22,25 @@ export interface Forks {
   ms: number
 }
 
+export interface ForksOptions {
+  warm?: readonly string[]
+  /** No child is forked ahead: each fork is made when it is ordered. */
+  spareless?: boolean
+  /** Ends after so many, whatever is left to do. */
+  minutes?: number
+}
+
 const HANG_MS = 30_000
 const SETTLE = 10
 
 /**
  * Every child is a whole actor: it looks for its parent, which is not there, and ends with 1 in order. Nothing is tried a
  * second time.
- *
- * @param spareless no child is forked ahead: each fork is made when it is ordered
  */
-export async function forksInARow(n: number, warm: readonly string[] = [], spareless = false): Promise<Forks> {
+export async function forksInARow(
+  n: number,
+  { warm = [], spareless = false, minutes = Infinity }: ForksOptions = {},
+): Promise<Forks> {
   const calls = loadForkCalls()
   if ('missing' in calls) throw new Error(calls.missing)
   const alive = setInterval(() => {}, 1000)
@@ -42,7 +51,8 @@ export async function forksInARow(n: number, warm: readonly string[] = [], spare
   const began = performance.now()
   let before: Holdings | undefined
   try {
-    for (let i = 0; i < n; i++) {
+    const until = began + 60_000 * minutes
+    for (let i = 0; i < n && performance.now() < until; i++) {
       if (i === Math.min(SETTLE, n - 1)) before = holdings(zygote.pid)
       const end = await oneFork()
       ends[end] = (ends[end] ?? 0) + 1
