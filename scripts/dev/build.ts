@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { binOf, isProgram, root } from './checkout.ts'
+import { makeScript } from './runtime-script.ts'
 import { hashInputs, stampBuild } from './stamp.ts'
 
 const SHEBANG = '#!/usr/bin/env node\n'
@@ -85,9 +86,9 @@ const RUNTIME = [
   'src/scope/index',
   'src/spawn/registry',
   'src/spawn/methods',
-  'src/spawn/spawn/entry',
-  'src/spawn/fork/entry',
-  'src/spawn/thread/entry',
+  'src/spawn/spawn/main',
+  'src/spawn/fork/main',
+  'src/spawn/thread/main',
   'src/spawn/zygote/entry',
   // Its count is asked for by tests.
   'src/spawn/thread/abandoned',
@@ -95,7 +96,7 @@ const RUNTIME = [
 
 /** Files of dist that every child loads, or that share state with those. */
 const RUNTIME_FILES =
-  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|rehearsal|reference|root|discovery|election|portal|index|current-context)|src/spawn/(methods|process-entry|at-runtime-end)|src/errors|src/inspect/actors|src/process/(clean|identity|procfs)|msgpackr/)'
+  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|rehearsal|reference|root|discovery|election|portal|index|current-context)|src/spawn/((spawn|fork|thread)/main|methods|process-entry|at-runtime-end)|src/errors|src/inspect/actors|src/process/(clean|identity|procfs)|msgpackr/)'
 
 function bundleRuntime(made: string, work: string): boolean {
   const config = join(work, 'rolldown.config.mjs')
@@ -124,7 +125,7 @@ function bundleRuntime(made: string, work: string): boolean {
         format: 'esm',
         entryFileNames: '[name].js',
         // Beside the index: paths of entries are taken from there.
-        chunkFileNames: 'src/chunk-[hash].js',
+        chunkFileNames: 'src/[name]-[hash].js',
         minifyInternalExports: false,
         // Children read and hash all of it at their start.
         comments: false,
@@ -142,7 +143,7 @@ function bundleRuntime(made: string, work: string): boolean {
   if (bundled.status !== 0) return false
   for (const file of loadedByChildren(out)) takeBuiltinsDirectly(file)
   cpSync(out, made, { recursive: true })
-  return true
+  return makeScript(made, work)
 }
 
 /** The entries of child actors, what they import, and what that imports at once. */
@@ -153,7 +154,8 @@ function loadedByChildren(out: string): Set<string> {
     files.add(file)
     for (const [, path] of readFileSync(file, 'utf8').matchAll(pattern)) add(join(file, '..', path!), STATIC)
   }
-  for (const name of RUNTIME.filter((entry) => entry.endsWith('/entry'))) add(join(out, `${name}.js`), DYNAMIC)
+  for (const name of RUNTIME.filter((entry) => entry.endsWith('/entry') || entry.endsWith('/main')))
+    add(join(out, `${name}.js`), DYNAMIC)
   return files
 }
 

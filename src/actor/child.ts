@@ -9,7 +9,7 @@ import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress } from '../wire/address.ts'
 import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
-import { type Aid, Msg, uidOf } from '../wire/messages.ts'
+import { type Aid, type Message, Msg, uidOf } from '../wire/messages.ts'
 import type { Actor } from './actor.ts'
 import { Ladder } from './ladder.ts'
 import { log } from './log.ts'
@@ -88,11 +88,13 @@ export class Child {
         self: { ...this.actor.aid, addr: formatAddress(address) },
         registrar: this.actor.registry !== undefined,
         limitMs: this.actor.vars.deadlines.handshakeIn,
+        // It is there when the child looks for it.
+        ahead: this.#spec(),
       }).then(linked.resolve, linked.reject)
     }
     try {
       const { channel, aid } = await this.#greeted(handle, linked.promise)
-      return this.#connect(channel, aid)
+      return this.#connect(channel, aid, handle.link !== null)
     } catch (error) {
       await heldFor(() => this.#ladder.run({ hard: true }))
       throw error
@@ -130,14 +132,18 @@ export class Child {
     })
   }
 
-  #connect(channel: Channel, aid: Aid): Peer {
+  #spec(): Message {
+    return [Msg.spec, { ...this.plan.spec, parent: this.actor.aid } satisfies SpawnSpec]
+  }
+
+  #connect(channel: Channel, aid: Aid, hasSpec: boolean): Peer {
     if (aid.uuid !== this.aid.uuid) {
       throw new MessagingError(`${this} says hello as ${aid.name}@${aid.uuid}`)
     }
     const peer = new Peer(this.actor, channel, { ...this.aid, ...aid }, false)
     this.peer = peer
     this.state = 'running'
-    peer.reply([Msg.spec, { ...this.plan.spec, parent: this.actor.aid } satisfies SpawnSpec])
+    if (!hasSpec) peer.reply(this.#spec())
     peer.start()
     return peer
   }

@@ -11,8 +11,8 @@ const known = new Map<SpawnMethod, string>()
 export function entryPath(method: SpawnMethod): string {
   let path = known.get(method)
   if (path === undefined) {
-    const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const places = [`./${method}/entry.${ending}`, `./spawn/${method}/entry.${ending}`]
+    const endings = import.meta.url.endsWith('.ts') ? ['ts'] : ['cjs', 'js']
+    const places = endings.flatMap((ending) => [`./${method}/entry.${ending}`, `./spawn/${method}/entry.${ending}`])
     const found = places
       .map((place) => fileURLToPath(new URL(place, import.meta.url)))
       .find((place) => existsSync(place))

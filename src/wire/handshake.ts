@@ -13,6 +13,11 @@ export interface GreetOptions {
   key?: Uint8Array
 }
 
+export interface AcceptOptions extends GreetOptions {
+  /** Sent before the peer has said anything, behind our hello: for a link that we have made, whose other end can only be our child. */
+  ahead?: Message
+}
+
 /** The peer as it said hello. */
 export interface Greeted {
   channel: Channel
@@ -47,10 +52,16 @@ export function greetPeer(transport: Transport, options: GreetOptions & { role: 
 }
 
 /** The acceptor's side; the same errors. */
-export function acceptPeer(transport: Transport, options: GreetOptions): Promise<Greeted> {
+export function acceptPeer(transport: Transport, options: AcceptOptions): Promise<Greeted> {
   return within(transport, options.limitMs, async () => {
-    const { self, registrar } = options
+    const { self, registrar, ahead } = options
     const channel = new Channel(transport)
+    if (ahead) {
+      channel.send([Msg.hello, PROTOCOL, self, 'peer', registrar, null, null])
+      channel.send(ahead)
+      const hello = checkHello(await channel.next(), transport)
+      return { channel, aid: hello[2], role: hello[3], registrar: hello[4] }
+    }
     const hello = checkHello(await channel.next(), transport)
     const trusted = transport.trusted
     const key = trusted ? undefined : (options.key ?? (await userKey()))

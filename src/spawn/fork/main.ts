@@ -3,13 +3,14 @@ import { childMain } from '../../actor/child-main.ts'
 import { NodeIpcTransport } from '../../wire/transports/node-ipc.ts'
 import { bootProcess } from '../process-entry.ts'
 
-const { aid } = bootProcess()
-
-await childMain({
-  aid,
-  method: 'fork',
-  ownProcess: true,
-  connect: async () => new NodeIpcTransport(process as never, 'the parent'),
-  importModule: (url) => import(url),
-  exit: (code) => process.exit(code),
-})
+export async function forkMain(): Promise<void> {
+  const { aid } = bootProcess()
+  await childMain({
+    aid,
+    method: 'fork',
+    ownProcess: true,
+    connect: async () => new NodeIpcTransport(process as never, 'the parent'),
+    importModule: (url) => import(url),
+    exit: (code) => process.exit(code),
+  })
+}

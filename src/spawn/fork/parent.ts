@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { NodeIpcTransport } from '../../wire/transports/node-ipc.ts'
 import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
+import { withCompileCache } from '../env.ts'
 import { checkBag, isPolicy, isText } from '../options.ts'
 import { ProcessHandle } from '../process-handle.ts'
 
@@ -29,7 +30,7 @@ export const backend: Backend = {
         [`--harrow-actor=${aid.name}@${aid.uuid}`, ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : [])],
         {
           detached: true,
-          env,
+          env: withCompileCache(env),
           execArgv: [...execArgv],
           execPath: (options.execPath as string | undefined) ?? process.execPath,
           serialization: 'advanced',

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
+import { withCompileCache } from '../env.ts'
 import { checkBag, isPolicy, isText } from '../options.ts'
 import { ProcessHandle } from '../process-handle.ts'
 
@@ -32,7 +33,7 @@ export const backend: Backend = {
         {
           // A session of its own: Ctrl-C at a terminal reaches the root only.
           detached: true,
-          env,
+          env: withCompileCache(env),
           stdio: ['ignore', stdout, stderr],
           ...(options.cwd !== undefined && { cwd: options.cwd as string }),
         },

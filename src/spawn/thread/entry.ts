@@ -1,11 +1,10 @@
 /**
- * First module of a `thread` actor; its parent's side is {@link file://./parent.ts}. Everything else is loaded through Node's
- * compile cache, which has to be switched on before.
+ * First module of a `thread` actor in a checkout; its parent's side is {@link file://./parent.ts}. In the package a script stands in
+ * its place (entry.cjs), which does the same by {@link file://./../load-runtime.ts}.
  */
-import { enableCompileCache } from 'node:module'
+import { threadMain } from './main.ts'
 
-// Nothing else is imported here. Without effect where the environment has decided on a cache itself.
-const folder = process.env.HARROW_COMPILE_CACHE
-if (folder) enableCompileCache(folder)
+// Set for this process alone, see withCompileCache().
+if (process.env.NODE_COMPILE_CACHE === process.env.HARROW_COMPILE_CACHE) delete process.env.NODE_COMPILE_CACHE
 
-await import('./main.ts')
+await threadMain()

@@ -4,6 +4,7 @@ import { MessageChannel, type ResourceLimits, Worker } from 'node:worker_threads
 import { PortTransport } from '../../wire/transports/port.ts'
 import type { ActorHandle, Backend, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
+import { withCompileCache } from '../env.ts'
 import { formatExit } from '../exit.ts'
 import { checkBag, isObject, isPolicy } from '../options.ts'
 import { OutputTail } from '../output.ts'
@@ -67,7 +68,7 @@ class ThreadHandle implements ActorHandle {
         name: `harrow[${aid.name}]`,
         workerData: { name: aid.name, uuid: aid.uuid, port: port2, heartbeat } satisfies ThreadStart,
         transferList: [port2],
-        env: { ...env },
+        env: withCompileCache(env),
         execArgv: execArgv.filter((flag) => !PER_PROCESS.test(flag)),
         stdout: output.mode !== 'inherit',
         stderr: output.mode !== 'inherit',
