@@ -1,5 +1,5 @@
 import { execFileSync, kill, parseDate } from './clean.ts'
-import { available, bootId, type ProcessStat, readOwner, readStat } from './procfs.ts'
+import { available, bootId, type ProcessStat, readOwner, readStat, readText } from './procfs.ts'
 
 /**
  * A process, once and for all: a pid alone is reused (after 32768 processes on many machines), so it is never stored,
@@ -30,6 +30,13 @@ export function identify(pid: number): ProcessIdentity | undefined {
   const stat = boot && readStat(pid)
   if (!stat || readOwner(pid)?.tgid !== pid) return undefined
   return { bootId: boot, pid, start: stat.start }
+}
+
+/** Start of this process, as in its identity; 0 when it cannot be read. All of the identity would take five files. */
+export function ownStart(): number {
+  if (process.platform !== 'linux') return identify(process.pid)?.start ?? 0
+  const text = readText('/proc/self/stat') ?? ''
+  return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19]) || 0
 }
 
 /** Does the pid still belong to that very process? True for a zombie as well. */

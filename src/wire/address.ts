@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
-import { identify } from '../process/identity.ts'
+import { ownStart } from '../process/identity.ts'
 import { runtimeDir } from './runtime-dir.ts'
 
 export { runtimeDir } from './runtime-dir.ts'
@@ -56,7 +56,7 @@ function hash(text: string): string {
 let known: number | undefined
 
 function start(): number {
-  known ??= identify(process.pid)?.start ?? 0
+  known ??= ownStart()
   return known
 }
 

@@ -285,6 +285,28 @@ describe.each(['uds', 'tcp', 'port', 'memory'] as const)('a channel over %s', (k
   })
 })
 
+test('R-005 R-315 what a peer said before its end is read, also when our next word finds it gone', async () => {
+  const [near, far] = (await pair('uds')).map((transport) => new Channel(transport)) as [Channel, Channel]
+  const got: unknown[] = []
+  let reason: TransportClosed | undefined
+  near.start(
+    (message) => got.push(message[1]),
+    (end) => {
+      reason = end
+    },
+  )
+  // Reading begins with the next turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  // More parts than wait for the end of a turn, so that all of them are written before the end.
+  const numbers = Array.from({ length: 64 }, (_, n) => n)
+  for (const n of numbers) far.send([Msg.stop, n])
+  far.destroy()
+  near.send([Msg.stop, 1])
+  await eventually('its end is told', () => reason)
+  expect(got).toEqual(numbers)
+  expect(reason?.by).toBe('peer')
+})
+
 test('R-418 R-622 the channel of a fork keeps the order of frames of every size, beside messages of others', async () => {
   await inFolder(async (folder) => {
     const program = `${folder}/echo.mjs`

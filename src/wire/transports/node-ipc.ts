@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process'
 import type { TransportClosed } from '../../errors.ts'
 import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
-import { atMost, Closing, closedHere, lost } from './closing.ts'
+import { afterReading, atMost, Closing, closedHere, lost } from './closing.ts'
 
 /** Either end: a child as its parent sees it, or `process` in the child. */
 type End = Pick<ChildProcess, 'on' | 'removeListener' | 'send' | 'disconnect' | 'connected'> & {
@@ -128,7 +128,8 @@ export class NodeIpcTransport implements Transport {
     }
     this.#end.send?.(text.toString('latin1'), (error: Error | null) => {
       this.#pending -= bytes
-      if (error) this.#closing.end(lost(this.peer, error))
+      // What the other side had sent before its end is read first.
+      if (error) afterReading(() => this.#closing.end(lost(this.peer, error)))
       else if (this.#pending < WINDOW_BYTES) this.#closing.room()
     })
   }

@@ -3,11 +3,13 @@ import type { Socket } from 'node:net'
 import type { TransportClosed } from '../../errors.ts'
 import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
-import { atMost, Closing, closedHere, lost } from './closing.ts'
+import { afterReading, atMost, Closing, closedHere, lost } from './closing.ts'
 
 /** Small frames of a turn are copied into one buffer; larger ones go out as they are. */
 const SMALL_BYTES = 4096
 const CLOSE_MS = 500
+/** Of reading on after an error; libuv takes up to 2 MB in each. */
+const MOST_ROUNDS = 64
 
 export class SocketTransport implements Transport {
   readonly kind: 'uds' | 'tcp'
@@ -28,7 +30,8 @@ export class SocketTransport implements Transport {
     this.trusted = kind === 'uds'
     if (kind === 'tcp') socket.setNoDelay(true)
     // Until somebody reads, nothing is: the bytes stay in the kernel, where they are bounded.
-    socket.on('error', (error) => this.#end(lost(peer, error)))
+    readOnAfterError(socket)
+    socket.on('error', (error) => this.#failed(error))
     socket.on('close', () =>
       this.#end(this.#ending ? closedHere(peer) : lost(peer, undefined, this.#splitter?.partial)),
     )
@@ -124,11 +127,38 @@ export class SocketTransport implements Transport {
     else this.#socket.unref()
   }
 
+  /** A write that finds the peer gone must not take away what it had sent before: that is read first. */
+  #failed(error: Error, rounds = MOST_ROUNDS): void {
+    if (this.#closing.reason) return
+    const read = this.#socket.bytesRead
+    afterReading(() => {
+      if (this.#socket.bytesRead > read && rounds > 0) this.#failed(error, rounds - 1)
+      else this.destroy(lost(this.peer, error, this.#splitter?.partial))
+    })
+  }
+
   #end(reason: TransportClosed): void {
     this.#queue = []
     this.#queued = 0
     this.#closing.end(reason)
   }
+}
+
+/**
+ * Node closes a socket at an error, and with it what has arrived and is not read; where it is told not to, it reads and gives
+ * nothing out any more, until the error is taken back.
+ */
+function readOnAfterError(socket: Socket): void {
+  const { _readableState: reading, _writableState: writing } = socket as Socket & {
+    _readableState?: { autoDestroy: boolean; errored: unknown }
+    _writableState?: { autoDestroy: boolean }
+  }
+  if (!reading || !writing) return
+  reading.autoDestroy = false
+  writing.autoDestroy = false
+  socket.on('error', () => {
+    reading.errored = null
+  })
 }
 
 function join(queue: readonly Uint8Array[], from: number, to: number, bytes: number): Buffer {
