@@ -1,7 +1,7 @@
 /**
  * Loads the runtime of the package: one script, not a module, because V8 takes a code cache for scripts only, and Node's own
  * compile cache holds no function that ran later than the first line. What a child has compiled in its life is kept in a file, so
- * that the next one compiles nothing: a start took 10 ms of CPU less, and an end half as long (DESIGN.md section 8).
+ * that the next one compiles nothing (what that gives: DESIGN.md section 8).
  *
  * The build makes a CommonJS file of this one; in a checkout nothing of it is used.
  */
