@@ -187,11 +187,20 @@ function collect(): void {
       say(requester.socket, { type: 'exit', id, ...how })
     }
   }
-  for (const [pid] of orphans) if (calls.collect(pid)) orphans.delete(pid)
+  for (const [pid] of orphans) {
+    if (!calls.collect(pid)) continue
+    orphans.delete(pid)
+    killed.delete(pid)
+  }
   if (spares.pid !== undefined && calls.collect(spares.pid)) spares.lost()
 }
 
 const orphans = new Map<number, true>()
+/** Of these, those that are about to die. */
+const killed = new Set<number>()
+/** From SIGKILL to the end; less than whoever ends us has patience. */
+const DYING_MS = 500
+const NOTHING = new Int32Array(new SharedArrayBuffer(4))
 
 /**
  * Whoever ordered them is gone. They see that by their link; one that spins does not, and a child of ours has no other parent
@@ -201,13 +210,20 @@ function endChildren({ children }: Requester): void {
   for (const [pid, { stay }] of children) {
     orphans.set(pid, true)
     if (calls.collect(pid)) orphans.delete(pid)
-    else if (!stay) process.kill(pid, 'SIGKILL')
+    else if (!stay) {
+      process.kill(pid, 'SIGKILL')
+      killed.add(pid)
+    }
   }
+  children.clear()
 }
 
 function end(): void {
   for (const requester of requesters) endChildren(requester)
   spares.end()
+  // Whoever waits for our end takes it for theirs.
+  const until = performance.now() + DYING_MS
+  for (collect(); killed.size > 0 && performance.now() < until; collect()) Atomics.wait(NOTHING, 0, 0, 1)
   try {
     unlinkSync(path)
   } catch {

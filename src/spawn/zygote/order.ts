@@ -251,8 +251,8 @@ class Attempt {
     }
     const end = (): void => {
       const identity = this.#pid === undefined ? undefined : identify(this.#pid)
-      // A program may have closed all of its descriptors, this one too.
-      if (identity && isRunning(identity) && told === undefined) {
+      // It may be on its way out still, or have closed all of its descriptors, this one too.
+      if (identity && isRunning(identity)) {
         this.#timer = setTimeout(end, POLL_MS)
         return
       }
