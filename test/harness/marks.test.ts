@@ -253,10 +253,10 @@ describe('actorTest', () => {
     expect(cases.get('two')?.failureMessages[0]).toMatch(/contaminated: the actor tree/)
   })
 
-  test('R-724 R-825 a daemon is ready when it says so, and ends by SIGINT', async () => {
+  test('R-724 R-825 a daemon is ready when it says so, shares an address when told to, and ends by SIGINT', async () => {
     const made = project({
       'a.test.ts': `
-        import { findActor } from 'harrow'
+        import { findActor, waitForActor } from 'harrow'
         import { actorTest, withDaemon } from 'harrow/vitest'
         import { expect, test } from 'vitest'
         actorTest('finds it', async () => {
@@ -264,6 +264,13 @@ describe('actorTest', () => {
             const portal = await findActor('daemon', { registryAddrs: [regAddr] })
             expect(portal?.aid.name).toBe('daemon')
             await portal?.close()
+          })
+        })
+        actorTest('is joined at its own address', async ({ regAddr }) => {
+          await withDaemon({ regAddr }, async ({ pid }) => {
+            const portal = await waitForActor('daemon')
+            expect(portal.aid.pid).toBe(pid)
+            await portal.close()
           })
         })
         test('a daemon that dies is told', async () => {
@@ -274,8 +281,8 @@ describe('actorTest', () => {
     expect(
       [...cases.values()].map(({ status }) => status),
       output,
-    ).toEqual(['passed', 'passed'])
-  }, 60_000)
+    ).toEqual(['passed', 'passed', 'passed'])
+  }, 90_000)
 })
 
 describe('the pool', () => {
