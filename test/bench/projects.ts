@@ -84,7 +84,15 @@ async function main(dir: string): Promise<void> {
   const names = values.only?.split(',') ?? all
   if (names.length === 0) throw new Error(`${dir} has no folder with node_modules/vitest; see --help`)
   const rows: Row[] = []
-  for (const name of names) rows.push(await measure(name, join(dir, name), facts[name] ?? {}, pools))
+  for (const name of names) {
+    try {
+      rows.push(await measure(name, join(dir, name), facts[name] ?? {}, pools))
+    } catch (error) {
+      if (stopped) throw error
+      say(error instanceof Error ? error.message : String(error))
+      process.exitCode = 1
+    }
+  }
   const seconds = (ms: number): string => (ms / 1000).toFixed(2)
   const [first] = pools as [string]
   console.log(`\n${values.workers} workers, Node ${process.version}; seconds: median (least to greatest)`)
