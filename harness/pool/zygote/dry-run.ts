@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
 import { placeSocket } from '../../../src/spawn/zygote/socket.ts'
 import { answer, isRpcRequest, type RpcRequest } from '../rpc.ts'
 import { loadConnect } from './connect.ts'
@@ -25,6 +26,8 @@ interface VitestConfig {
   env?: Record<string, string>
   [key: string]: unknown
 }
+
+const RUNS = 2
 
 /** What `setup` of vitest's worker gets. */
 export interface SetupContext extends StartContext {
@@ -99,10 +102,13 @@ export async function dryRun(
   const { environment } = start
   const context = { environment, config: dryConfig(start.config), pool: 'forks' }
   const options = { reportMemory: false }
+  // Functions then note from their first call on what they work with, and the second run is that of a child.
+  setFlagsFromString('--no-lazy-feedback-allocation')
   await main.request({ type: 'start', poolId: 0, workerId: 0, options, context, traces: { enabled: false } }, 'started')
   const files = [{ filepath: main.file }]
   const run = { files, config: context.config, environment, workerId: 0, providedContext: {}, invalidates: [] }
-  await main.request({ type: 'run', context: run }, 'testfileFinished')
+  for (let n = 0; n < RUNS; n++) await main.request({ type: 'run', context: run }, 'testfileFinished')
+  setFlagsFromString('--lazy-feedback-allocation')
 
   const guard = process.exit
   process.exit = exit

@@ -4,7 +4,11 @@ import { setFlagsFromString } from 'node:v8'
 
 // Nothing else is imported here: from now on modules come from the cache.
 const folder = process.env.HARROW_COMPILE_CACHE
-if (folder) enableCompileCache(folder)
+if (folder)
+  enableCompileCache(folder)
+
+  // Before the heap grows.
+;(await import('../../../src/spawn/zygote/address-space.ts')).keepTogether()
 
 // What is ours is compiled whole, once, and not piece by piece in each child. The zygote takes it back after that.
 setFlagsFromString('--no-lazy')

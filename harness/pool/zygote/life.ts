@@ -3,7 +3,8 @@ import childProcess from 'node:child_process'
 import { readdirSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { deserialize } from 'node:v8'
+import { deserialize, setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Life } from '../../../src/spawn/zygote/child.ts'
 import { takeChannel } from '../../worker/globals.ts'
 import { makeSide, type VitestModule } from '../../worker/side.ts'
@@ -62,6 +63,7 @@ export async function loadLife(): Promise<Life> {
   if ('missing' in arm) notes.push(`a loop that never ends shows no stack in a forked worker: ${arm.missing}`)
 
   const copy = loadCopy()
+  collectGarbage()
 
   return {
     first({ task }) {
@@ -109,6 +111,15 @@ async function calm(): Promise<void> {
     // One with a reference would be among them.
     await new Promise((resolve) => setTimeout(resolve, 5).unref())
   }
+}
+
+/** Else the children do it, each of them, and write to pages that they share. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  setFlagsFromString('--no-expose-gc')
+  gc()
+  gc()
 }
 
 function environmentOf(dry: DryRun | undefined, context: SetupContext): Teardown | Promise<undefined> | undefined {

@@ -12,9 +12,10 @@ import { FACTS_ENV } from './task.ts'
 
 /**
  * For the zygote and, since they are copies of it, its children: functions are compiled when a module is loaded and stay so,
- * else each child would compile anew what it calls first.
+ * else each child would compile anew what it calls first; and Node's own code lies in memory that a fork has in its tables, as
+ * large pages where the kernel gives them.
  */
-const V8_FLAGS = ['--no-lazy', '--no-flush-bytecode']
+const NODE_FLAGS = ['--no-lazy', '--no-flush-bytecode', '--use-largepages=silent']
 
 const ENTRY = fileURLToPath(new URL(`./entry${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))
 
@@ -58,7 +59,7 @@ export class Zygotes {
     const key = JSON.stringify([execArgv, { ...facts, start: sticky }, common])
     const known = this.#zygotes.get(key)
     if (known) return known
-    const kind = { tree: '', execArgv: [...execArgv, ...V8_FLAGS], warm: [], bare: true, entry: ENTRY }
+    const kind = { tree: '', execArgv: [...execArgv, ...NODE_FLAGS], warm: [], bare: true, entry: ENTRY }
     const client = ZygoteClient.start(kind, {
       ...common,
       [FACTS_ENV]: JSON.stringify(facts),
