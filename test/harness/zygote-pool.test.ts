@@ -93,16 +93,10 @@ const files: Record<string, string> = {
     test('runs', () => expect(parent).not.toBe('harrow zygote'))`,
   'aborts.test.ts': `${WHO}
     import { test } from 'vitest'
-    test('aborts', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 300))
-      process.abort()
-    })`,
+    test('aborts', () => process.abort())`,
   'exits.test.ts': `${WHO}
     import { test } from 'vitest'
-    test('really exits', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 300))
-      ;(process as any).reallyExit(5)
-    })`,
+    test('really exits', () => (process as any).reallyExit(5))`,
   'hangs.test.ts': `${WHO}
     import { test } from 'vitest'
     test('before', () => {})

@@ -1,8 +1,8 @@
 /** Has workers forked where that works, and says once why it does not: an ordinary child process takes their place then. */
 import type { ChildProcess } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { serialize } from 'node:v8'
 import { backend } from '../../../src/spawn/zygote/parent.ts'
 import { type InnerWorker, type PoolOptions, useProcess } from '../../compat.ts'
@@ -88,7 +88,7 @@ export class Forker {
     this.#learned?.save()
     // What kept something open stays out.
     if (this.#learned && !this.#hasOpen) this.#warm = this.#learned.warm()
-    const loaded = fingerprint([...this.#warm].sort())
+    const loaded = fingerprint([...this.#warm].sort(), this.#root)
     if (this.#loaded !== undefined && this.#loaded !== loaded) void this.#zygotes.end(false)
     this.#loaded = loaded
   }
@@ -215,13 +215,23 @@ function general(why: string): string {
   return (why.split('\n')[0] ?? '').replace(/\(pid \d+\)/g, '').replace(/\s+/g, ' ')
 }
 
-/** Files and the packages that they are of, as they are on disk now. */
-function fingerprint(paths: readonly string[]): string {
+/** Whatever a package manager has installed, one of these says. */
+const LOCK_FILES = ['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb']
+
+/** Of the folder, or of the nearest one above that has any. */
+function lockFiles(folder: string): string[] {
+  const found = LOCK_FILES.map((name) => join(folder, name)).filter((path) => existsSync(path))
+  const above = dirname(folder)
+  return found.length > 0 || above === folder ? found : lockFiles(above)
+}
+
+/** Files, the packages that they are of, and what was installed last, as they are on disk now. */
+function fingerprint(paths: readonly string[], root: string): string {
   const facts = paths.map((path) => {
     const [folder] = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []
     return [path, changed(path), folder === undefined ? 0 : changed(join(folder, 'package.json'))]
   })
-  return JSON.stringify(facts)
+  return JSON.stringify([facts, lockFiles(root).map((path) => [path, changed(path)])])
 }
 
 function changed(path: string): number {
