@@ -3,7 +3,6 @@
  * when it is first called, and each child would pay for that anew, in time and in pages of its own. Nothing of the process
  * is touched (`shared`), and nothing is left: no actor, no variables, no connection, no file.
  */
-
 import { formatAddress, socketAddress } from '../wire/address.ts'
 import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
@@ -18,6 +17,7 @@ const NAME = 'rehearsal'
 const MODULE = 'data:text/javascript,export async function rehearse(value) { return value }'
 /** Each step takes a few milliseconds. A zygote that cannot rehearse forks all the same. */
 const LIMIT_MS = 5000
+
 /** Never rejects: a child whose functions are not compiled is slower, and that is all. */
 export async function rehearse(): Promise<void> {
   try {
@@ -33,8 +33,9 @@ async function once(): Promise<void> {
   const listener = await listen(address, {
     unique: true,
     onTransport: (transport) => {
-      acceptPeer(transport, { self: self(), registrar: true, limitMs: LIMIT_MS })
-        .then(({ channel }) => playParent(channel, formatAddress(address)))
+      const addr = formatAddress(address)
+      acceptPeer(transport, { self: { ...SELF, addr }, registrar: true, limitMs: LIMIT_MS })
+        .then(({ channel }) => playParent(channel, addr))
         .then(parent.resolve, parent.reject)
     },
   })
@@ -49,20 +50,24 @@ async function once(): Promise<void> {
       importModule: (url) => import(url),
       exit: ended.resolve,
     })
-    await parent.promise
-    await ended.promise
+    // A child that ends by itself has no parent that would hear of it.
+    const well = ended.promise.then((code) => {
+      if (code !== 0) throw new Error(`the actor ended with ${code}`)
+    })
+    await Promise.all([parent.promise, well])
   } finally {
     await listener.close(0)
   }
 }
 
-const self = () => ({ name: 'parent', uuid: 'parent' })
+/** With its address it is the registrar that the child knows, and asks over this link. */
+const SELF = { name: 'parent', uuid: 'parent' }
 
 /** What a parent says to a child: the spec, an answer to its registration, one call, and that it is to end. */
 function playParent(channel: Channel, addr: string): Promise<void> {
   const vars = { ...getRuntimeVars({ clear: true }), registryAddrs: [addr], rootMailbox: addr, rootAddrs: [addr] }
   const spec: SpawnSpec = {
-    parent: { ...self(), addr },
+    parent: { ...SELF, addr },
     vars,
     modules: [MODULE],
     regAddrs: [],
@@ -74,11 +79,17 @@ function playParent(channel: Channel, addr: string): Promise<void> {
   const CALL = 2
   const END = 1
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`nothing was heard within ${LIMIT_MS} ms`)), LIMIT_MS)
+    // With its link the child ends too, and with that its timers.
+    const fail = (why: string): void => {
+      clearTimeout(timer)
+      channel.destroy()
+      reject(new Error(why))
+    }
+    const timer = setTimeout(() => fail(`nothing was heard within ${LIMIT_MS} ms`), LIMIT_MS)
     const take = (message: Message): void => {
       if (message[0] === Msg.start) channel.send([Msg.return, message[1], null])
       else if (message[0] === Msg.return && message[1] === CALL) channel.send([Msg.cancelActor, END, LIMIT_MS])
-      else if (message[0] === Msg.error) reject(new Error(JSON.stringify(message[2])))
+      else if (message[0] === Msg.error) fail(JSON.stringify(message[2]))
     }
     channel.start(take, () => {
       clearTimeout(timer)

@@ -96,7 +96,7 @@ const files: Record<string, string> = {
     test('aborts', () => process.abort())`,
   'exits.test.ts': `${WHO}
     import { test } from 'vitest'
-    test('really exits', () => (process as any).reallyExit(5))`,
+    test('really exits', () => (process as unknown as { reallyExit(code: number): void }).reallyExit(5))`,
   'hangs.test.ts': `${WHO}
     import { test } from 'vitest'
     test('before', () => {})

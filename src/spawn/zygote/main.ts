@@ -171,7 +171,7 @@ const spares: Spares = new Spares(
   {
     calls,
     isQuiet: () => waiting.length === 0 && quiet.reason() === undefined,
-    fork: ({ theirs }) => fork((zygote) => becomeSpare(zygote, theirs, life)),
+    fork: (theirs) => fork((zygote) => becomeSpare(zygote, theirs, life)),
   },
   process.env[SPARE_ENV] === 'off',
 )

@@ -25,8 +25,8 @@ export interface SpareMaker {
   calls: ForkCalls
   /** May the zygote be forked now? */
   isQuiet(): boolean
-  /** Forks. In the child it never returns to us. @returns the pid, or -1 */
-  fork(pair: { ours: number; theirs: number }): number
+  /** Forks. @returns the pid, 0 in the child, -1 when there is none */
+  fork(theirs: number): number
 }
 
 /** In a zygote. */
@@ -83,7 +83,7 @@ export class Spares {
     const { calls } = this.#maker
     const pair = calls.socketPair()
     if (!pair) return
-    const pid = this.#maker.fork(pair)
+    const pid = this.#maker.fork(pair.theirs)
     if (pid === 0) return
     calls.close(pair.theirs)
     if (pid > 0) this.#waiting = { pid, fd: pair.ours, isReady: false }
