@@ -1,7 +1,7 @@
 /** The contract of everything that carries frames between two actors. */
 import type { TransportClosed } from '../errors.ts'
 
-export type TransportKind = 'uds' | 'tcp' | 'port' | 'node-ipc' | 'memory'
+export type TransportKind = 'uds' | 'tcp' | 'port' | 'memory'
 
 export interface TransportEvents {
   /** One whole frame, without its length: the bytes from `from` up to `to` of a buffer that is not used again. */

@@ -143,15 +143,17 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
     await tree(backend, async (root) => {
       await openNursery(async (an) => {
         const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
-        const { argv, execArgv, env, pid, title } = await portal.call('facts')
+        const { argv, execArgv, env, pid, title, channel } = await portal.call('facts')
         expect(argv.some((word) => word === `--harrow-actor=rude@${portal.aid.uuid}`)).toBe(true)
         expect(execArgv.filter((flag) => /inspect|--test/.test(flag))).toEqual([])
         expect(env.HARROW_TREE).toBe(root.aid.uuid)
         expect(env.VITEST_WORKER_ID).toBe(undefined)
         expect(title).toBe(`harrow[rude@${pid}]`)
-        // A fork's own channel is its link, a spawned actor dials its parent.
+        // A fork inherits its link, a spawned actor dials its parent.
         const [child] = [...an.children.values()]
         expect(Boolean(child?.handle?.link)).toBe(backend === 'fork')
+        expect(argv.some((word) => word.startsWith('--harrow-parent='))).toBe(backend !== 'fork')
+        expect(Boolean(channel)).toBe(backend === 'fork')
         // Field 6 of proc_pid_stat(5): the session.
         const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
           .replace(/^.*\) /, '')

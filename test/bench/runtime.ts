@@ -39,7 +39,8 @@ const payload = {
   note: 'a short note here',
 }
 
-type Way = () => Promise<number>
+/** @param warm a round that does not count: what V8 compiles for the loops of a caller and an actor takes tens of thousands of calls */
+type Way = (warm: boolean) => Promise<number>
 
 /** Runs each way once a round, after a round that does not count; gives the figures of each. */
 async function interleave(ways: Record<string, Way>, times = rounds): Promise<Record<string, number[]>> {
@@ -48,7 +49,7 @@ async function interleave(ways: Record<string, Way>, times = rounds): Promise<Re
   for (let round = -1; round < times; round++) {
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + Math.max(0, round)) % names.length]!
-      const figure = await ways[name]!()
+      const figure = await ways[name]!(round < 0)
       if (round >= 0) found[name]!.push(figure)
     }
   }
@@ -260,9 +261,13 @@ interface NodeIpc {
   >
 }
 
+/** Calls of the first round for each that counts. */
+const WARM_UP = 10
+
 const latency =
-  (call: () => Promise<unknown>, n = 2000): Way =>
-  async () => {
+  (call: () => Promise<unknown>): Way =>
+  async (warm) => {
+    const n = warm ? 2000 * WARM_UP : 2000
     const times = new Float64Array(n)
     for (let i = 0; i < n; i++) {
       const began = process.hrtime.bigint()
@@ -273,8 +278,9 @@ const latency =
   }
 
 const rate =
-  (call: () => Promise<unknown>, n = 10_000): Way =>
-  async () => {
+  (call: () => Promise<unknown>): Way =>
+  async (warm) => {
+    const n = warm ? 10_000 * WARM_UP : 10_000
     let left = n
     const lane = async (): Promise<void> => {
       while (left-- > 0) await call()

@@ -55,6 +55,7 @@ describe('the registry', () => {
       for (const member of members) expect(member in handle, `${method}.${member}`).toBe(true)
       await handle.kill(2000)
       expect(handle.poll()).toBeDefined()
+      handle.link?.destroy()
     }
   })
 

@@ -1,4 +1,3 @@
-import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -23,7 +22,6 @@ import { packError, unpackError } from '../../src/wire/remote-error.ts'
 import { checkOwned } from '../../src/wire/runtime-dir.ts'
 import type { Transport } from '../../src/wire/transport.ts'
 import { memoryPair } from '../../src/wire/transports/memory.ts'
-import { NodeIpcTransport } from '../../src/wire/transports/node-ipc.ts'
 import { PortTransport } from '../../src/wire/transports/port.ts'
 import { registerValueType } from '../../src/wire/values.ts'
 import { eventually, failure, inFolder } from '../actor/world.ts'
@@ -305,37 +303,6 @@ test('R-005 R-315 what a peer said before its end is read, also when our next wo
   await eventually('its end is told', () => reason)
   expect(got).toEqual(numbers)
   expect(reason?.by).toBe('peer')
-})
-
-test('R-418 R-622 the channel of a fork keeps the order of frames of every size, beside messages of others', async () => {
-  await inFolder(async (folder) => {
-    const program = `${folder}/echo.mjs`
-    // What is ours comes back as it went; what is not means nothing to us.
-    writeFileSync(
-      program,
-      `process.on('message', (m) => { process.send('text of others'); process.send({ $harrow: 1 }); process.send(m) })`,
-    )
-    const child = fork(program, [], { serialization: 'advanced' })
-    cleanups.push(() => child.kill('SIGKILL'))
-    const channel = new Channel(new NodeIpcTransport(child, 'echo'))
-    const got: unknown[] = []
-    channel.start(
-      (message) => got.push(message[2 as never]),
-      () => {},
-    )
-    // Around the greatest length of one message, and a multiple of it.
-    const sizes = [10, 90_000, 98_200, 98_304, 98_400, 1_000_000, 3000, 65_536, 65_536]
-    const sent: unknown[] = sizes.flatMap((size, n) => [Buffer.alloc(size, n * 31), { n, text: 'ä€\0' }])
-    for (const value of sent) channel.send([Msg.yield, 1, value])
-    await eventually('all have come back', () => got.length === sent.length)
-    expect(got.every((value, n) => (Buffer.isBuffer(value) ? value.equals(sent[n] as Buffer) : true))).toBe(true)
-    expect(got.filter((value) => !Buffer.isBuffer(value))).toEqual(sent.filter((value) => !Buffer.isBuffer(value)))
-    expect(channel.badFrames).toBe(0)
-    const gone = once(child, 'disconnect')
-    await channel.close()
-    await gone
-    expect(channel.closed?.by).toBe('local')
-  })
 })
 
 describe('back-pressure', () => {

@@ -1,7 +1,9 @@
 /** What a `fork` actor runs; its parent's side is {@link file://./parent.ts}. */
+import { Socket } from 'node:net'
 import { childMain } from '../../actor/child-main.ts'
-import { NodeIpcTransport } from '../../wire/transports/node-ipc.ts'
+import { SocketTransport } from '../../wire/transports/socket.ts'
 import { bootProcess } from '../process-entry.ts'
+import { LINK_FD } from './link-fd.ts'
 
 export async function forkMain(): Promise<void> {
   const { aid } = bootProcess()
@@ -9,7 +11,7 @@ export async function forkMain(): Promise<void> {
     aid,
     method: 'fork',
     ownProcess: true,
-    connect: async () => new NodeIpcTransport(process as never, 'the parent'),
+    connect: async () => new SocketTransport(new Socket({ fd: LINK_FD }), 'uds', 'the parent'),
     importModule: (url) => import(url),
     exit: (code) => process.exit(code),
   })

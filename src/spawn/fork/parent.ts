@@ -1,14 +1,17 @@
 /**
- * `fork`: `child_process.fork`, which is no fork(2) but a fresh process with a channel; that channel is the link (R-622). See
- * {@link file://./entry.ts}.
+ * `fork`: `child_process.fork`, which is no fork(2) but a fresh process with a channel. The link is a pair of sockets of which the
+ * child inherits one (R-622): there is nothing to dial. Node's own channel carries nothing, for it passes half of what a
+ * socket does (DESIGN.md section 8). See {@link file://./entry.ts}.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { NodeIpcTransport } from '../../wire/transports/node-ipc.ts'
+import type { Socket } from 'node:net'
+import { SocketTransport } from '../../wire/transports/socket.ts'
 import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
 import { withCompileCache } from '../env.ts'
 import { checkBag, isPolicy, isText } from '../options.ts'
 import { ProcessHandle } from '../process-handle.ts'
+import { LINK_FD } from './link-fd.ts'
 
 export const backend: Backend = {
   method: 'fork',
@@ -33,14 +36,22 @@ export const backend: Backend = {
           env: withCompileCache(env),
           execArgv: [...execArgv],
           execPath: (options.execPath as string | undefined) ?? process.execPath,
-          serialization: 'advanced',
-          stdio: ['ignore', stdout, stderr, 'ipc'],
+          stdio: ['ignore', stdout, stderr, 'ipc', 'pipe'],
           ...(options.cwd !== undefined && { cwd: options.cwd as string }),
         },
       )
       return started
     })
-    if (started) handle.link = new NodeIpcTransport(started, `actor ${aid.name}, ${handle.id}`)
+    if (started?.pid !== undefined) handle.link = linkTo(started, `actor ${aid.name}, ${handle.id}`)
     return handle
   },
+}
+
+function linkTo(child: ChildProcess, peer: string): SocketTransport {
+  const socket = child.stdio[LINK_FD] as Socket
+  // The channel of Node ends with the link, and is not left to the collector.
+  socket.once('close', () => {
+    if (child.connected) child.disconnect()
+  })
+  return new SocketTransport(socket, 'uds', peer)
 }
