@@ -9,6 +9,7 @@ import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress } from '../wire/address.ts'
 import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
+import { lateAfter } from '../wire/late.ts'
 import { type Aid, type Message, Msg, uidOf } from '../wire/messages.ts'
 import type { Actor } from './actor.ts'
 import { Ladder } from './ladder.ts'
@@ -109,10 +110,9 @@ export class Child {
   ): Promise<{ channel: Channel; aid: Aid }> {
     const limitMs = this.actor.vars.deadlines.handshakeIn
     return park({ reason: 'actor start', on: this.toString() }, (resolve, reject) => {
-      const timer = setTimeout(() => {
+      const clear = lateAfter(limitMs, () => {
         reject(this.#failed(undefined, `actor ${this} did not say hello within ${limitMs} ms`))
-      }, limitMs)
-      const clear = (): void => clearTimeout(timer)
+      })
       linked.then(resolve, (error) => {
         // A broken link is most often the death of the child: its exit says more.
         handle.wait(AbortSignal.timeout(this.actor.vars.deadlines.linkDrain)).then(
@@ -182,12 +182,12 @@ export class Child {
 
   /** What it had sent before it ended is still read; then the channel is broken, for one kept open may never close (R-806). */
   async #drain(peer: Peer): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
+    let inTime: (() => void) | undefined
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.actor.vars.deadlines.linkDrain)
+      inTime = lateAfter(this.actor.vars.deadlines.linkDrain, resolve)
     })
     await Promise.race([peer.gone, late])
-    clearTimeout(timer)
+    inTime?.()
     if (peer.connected) peer.destroy(`actor ${this} has ended`)
   }
 

@@ -8,6 +8,7 @@ import { findMembers } from '../reap/members.ts'
 import { monotonic } from '../scope/clock.ts'
 import type { ActorHandle, Exit } from '../spawn/backend.ts'
 import { PROCESS_METHODS } from '../spawn/methods.ts'
+import { lateAfter } from '../wire/late.ts'
 import type { Child } from './child.ts'
 import { log } from './log.ts'
 
@@ -101,15 +102,15 @@ export class Ladder {
   }
 
   async #within(handle: ActorHandle, limitMs: number, hurry?: Promise<unknown>): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined
+    let inTime: (() => void) | undefined
     const late = new Promise<false>((resolve) => {
-      timer = setTimeout(resolve, limitMs, false)
+      inTime = lateAfter(limitMs, () => resolve(false))
     })
     try {
       const exited = handle.wait().then((_: Exit) => true)
       return await Promise.race([exited, late, ...(hurry ? [hurry.then(() => handle.poll() !== undefined)] : [])])
     } finally {
-      clearTimeout(timer)
+      inTime?.()
     }
   }
 

@@ -2,6 +2,7 @@
 import { MessagingError, TransportClosed, type Uid } from '../errors.ts'
 import { currentScope } from '../scope/index.ts'
 import type { Channel } from '../wire/channel.ts'
+import { lateAfter } from '../wire/late.ts'
 import { type Aid, type Kind, type Message, Msg, type StartOptions, uidOf } from '../wire/messages.ts'
 import { unpackError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
@@ -178,9 +179,9 @@ export class Peer {
     if (!dialog || !this.connected) return Promise.resolve(false)
     this.channel.send([Msg.cancel, cid])
     return new Promise((resolve) => {
-      const timer = setTimeout(() => done(false), this.actor.vars.deadlines.ctxCancel)
+      const inTime = lateAfter(this.actor.vars.deadlines.ctxCancel, () => done(false))
       const done = (acked: boolean): void => {
-        clearTimeout(timer)
+        inTime()
         this.#cancels.delete(cid)
         if (this.asked.get(cid) instanceof PendingCall) this.asked.delete(cid)
         resolve(acked)
@@ -203,9 +204,9 @@ export class Peer {
     this.cancelCalled = true
     const id = ++this.#requestNumber
     return new Promise((resolve) => {
-      let timer = setTimeout(() => done('late'), limitMs)
+      let inTime = lateAfter(limitMs, () => done('late'))
       const done = (how: 'acked' | 'late' | 'lost'): void => {
-        clearTimeout(timer)
+        inTime()
         this.#requests.delete(id)
         resolve(how)
       }
@@ -213,8 +214,8 @@ export class Peer {
         acked: () => done('acked'),
         lost: () => done('lost'),
         pending: () => {
-          clearTimeout(timer)
-          timer = setTimeout(() => done('late'), budgetMs)
+          inTime()
+          inTime = lateAfter(budgetMs, () => done('late'))
         },
       })
       try {

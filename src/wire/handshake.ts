@@ -1,6 +1,7 @@
 /** Who is there: hello for hello, on every transport the same (R-006); over TCP with a proof of the key on both sides. */
 import { MessagingError, TimeoutError, TransportClosed } from '../errors.ts'
 import { Channel } from './channel.ts'
+import { lateAfter } from './late.ts'
 import { type Aid, type Hello, type Message, Msg, PROTOCOL, type Role } from './messages.ts'
 import type { Transport } from './transport.ts'
 
@@ -115,9 +116,9 @@ async function userKey(): Promise<Uint8Array> {
 
 /** Garbage and silence cost only this connection (R-146). */
 async function within<T>(transport: Transport, limitMs: number, greet: () => Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
+  let inTime: (() => void) | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TimeoutError(`the handshake with ${transport.peer}`, limitMs)), limitMs)
+    inTime = lateAfter(limitMs, () => reject(new TimeoutError(`the handshake with ${transport.peer}`, limitMs)))
   })
   try {
     return await Promise.race([greet(), late])
@@ -125,6 +126,6 @@ async function within<T>(transport: Transport, limitMs: number, greet: () => Pro
     transport.destroy(new TransportClosed(`no handshake with ${transport.peer}`, { by: 'local', cause: error }))
     throw error
   } finally {
-    clearTimeout(timer)
+    inTime?.()
   }
 }

@@ -77,8 +77,3 @@ export async function atMost(done: Promise<unknown>, limitMs: number): Promise<v
   await Promise.race([done, late])
   clearTimeout(timer)
 }
-
-/** Calls back when whatever has arrived by now has been read: the second `setImmediate` comes behind a whole turn of the loop. */
-export function afterReading(then: () => void): void {
-  setImmediate(() => setImmediate(then))
-}

@@ -2,8 +2,9 @@
 import type { Socket } from 'node:net'
 import type { TransportClosed } from '../../errors.ts'
 import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
+import { afterReading } from '../late.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
-import { afterReading, atMost, Closing, closedHere, lost } from './closing.ts'
+import { atMost, Closing, closedHere, lost } from './closing.ts'
 
 /** Small frames of a turn are copied into one buffer; larger ones go out as they are. */
 const SMALL_BYTES = 4096

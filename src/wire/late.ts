@@ -1,0 +1,25 @@
+/** Limits of waits for what a peer says. */
+
+/** Calls back when whatever has arrived by now has been read: the second `setImmediate` comes behind a whole turn of the loop. */
+export function afterReading(then: () => void): void {
+  setImmediate(() => setImmediate(then))
+}
+
+/**
+ * Calls back after `limitMs`, but not before all that had arrived by then has been read: on a busy machine timers that are
+ * overdue run first, and an answer that lies in the socket would count as none.
+ *
+ * @returns takes it back
+ */
+export function lateAfter(limitMs: number, then: () => void): () => void {
+  let turn: NodeJS.Immediate | undefined
+  const timer = setTimeout(() => {
+    turn = setImmediate(() => {
+      turn = setImmediate(then)
+    })
+  }, limitMs)
+  return () => {
+    clearTimeout(timer)
+    clearImmediate(turn)
+  }
+}
