@@ -5,10 +5,8 @@ import { orderChild } from '../../../src/spawn/zygote/order.ts'
 import type { ForkCalls } from '../../../src/spawn/zygote/syscalls.ts'
 import type { Channels, Expected } from './channels.ts'
 import { ForkedChild } from './forked-child.ts'
-import type { Pages } from './pages.ts'
-import { PAGES, type WorkerTask, type ZygoteFacts } from './task.ts'
+import type { WorkerTask, ZygoteFacts } from './task.ts'
 import { makeWakePipe, type WakePipe } from './wake-pipe.ts'
-import type { Zygote } from './zygotes.ts'
 
 /** What is asked for. */
 export interface WorkerOrder {
@@ -31,14 +29,13 @@ export class Birth {
   readonly #calls: ForkCalls
   readonly #channels: Channels
   readonly #order: WorkerOrder
-  readonly #find: () => Zygote | string
-  #zygote: Zygote | undefined
+  readonly #find: () => Promise<ZygoteClient> | string
   /** Of the newest attempt. */
   #expected: Expected | undefined
   #output: [OwnPipe, OwnPipe] | undefined
 
   /** @param find its zygote, or why there is none */
-  constructor(calls: ForkCalls, channels: Channels, order: WorkerOrder, find: () => Zygote | string) {
+  constructor(calls: ForkCalls, channels: Channels, order: WorkerOrder, find: () => Promise<ZygoteClient> | string) {
     this.#calls = calls
     this.#channels = channels
     this.#order = order
@@ -78,8 +75,6 @@ export class Birth {
     const { socket, pid } = await this.#expected!.connection
     const [out, err] = this.#output!
     const child = new ForkedChild(pid, socket, out.stream, err.stream, () => wake.wake())
-    const zygote = this.#zygote
-    child.once(PAGES, (pages: Pages) => zygote?.learn(pages))
     void over.then((end) => {
       if (end.kind === 'exit') child.ended(end.exit.code, end.exit.signal)
       else child.ended(null, 'SIGKILL')
@@ -90,8 +85,7 @@ export class Birth {
   async #client(): Promise<ZygoteClient> {
     const found = this.#find()
     if (typeof found === 'string') throw new Error(found)
-    this.#zygote = found
-    return await found.client
+    return await found
   }
 
   #task(wake: WakePipe): WorkerTask {
@@ -105,7 +99,6 @@ export class Birth {
       argv: [...argv],
       execArgv: [...execArgv],
       record,
-      pages: this.#zygote?.pages ?? null,
       wake: wake.in,
     }
   }

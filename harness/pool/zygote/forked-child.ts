@@ -4,8 +4,7 @@ import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { identify, type ProcessIdentity, signalProcess } from '../../../src/process/identity.ts'
 import { Frames, frame } from './frames.ts'
-import type { Pages } from './pages.ts'
-import { OVER, PAGES } from './task.ts'
+import { OVER } from './task.ts'
 
 const LAST_WORDS_MS = 1000
 
@@ -48,8 +47,7 @@ export class ForkedChild extends EventEmitter {
   }
 
   #heard(message: unknown): void {
-    const { [PAGES]: pages, [OVER]: over } = (message ?? {}) as { [PAGES]?: Pages; [OVER]?: boolean }
-    if (pages) this.emit(PAGES, pages)
+    const { [OVER]: over } = (message ?? {}) as { [OVER]?: boolean }
     if (over !== undefined) this.over = over
     if (!isNodes(message)) this.emit('message', message)
   }

@@ -5,24 +5,14 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { deserialize, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { Life } from '../../../src/spawn/zygote/child.ts'
+import type { Life, Zygote } from '../../../src/spawn/zygote/child.ts'
 import { takeChannel } from '../../worker/globals.ts'
 import { makeSide, type VitestModule } from '../../worker/side.ts'
 import { loadConnect } from './connect.ts'
 import { type DryRun, dryRun, type SetupContext, type StartContext, type Teardown } from './dry-run.ts'
 import { enter, type WorkerModule } from './enter.ts'
-import { loadCopy, ownPages } from './pages.ts'
 import { watchSideEffects } from './side-effects.ts'
-import {
-  FACTS_ENV,
-  greetingOf,
-  OVER,
-  PAGES,
-  type Unsafe,
-  UnsafeImports,
-  type WorkerTask,
-  type ZygoteFacts,
-} from './task.ts'
+import { FACTS_ENV, greetingOf, OVER, type Unsafe, UnsafeImports, type WorkerTask, type ZygoteFacts } from './task.ts'
 import { prepareWake } from './wake.ts'
 
 /** Chunks that vitest's worker imports only when it runs; their names end in a hash. */
@@ -62,15 +52,13 @@ export async function loadLife(): Promise<Life> {
   const arm = prepareWake()
   if ('missing' in arm) notes.push(`a loop that never ends shows no stack in a forked worker: ${arm.missing}`)
 
-  const copy = loadCopy()
   collectGarbage()
 
+  let hot: Zygote['hot']
   return {
-    first({ task }) {
-      const { pages } = task as WorkerTask
-      if (pages) copy?.(pages)
-    },
-    begin({ task }, pid) {
+    telling: { after: 'itself', files: true },
+    begin({ task }, pid, zygote) {
+      hot = zygote.hot
       const { channel, token, argv, execArgv } = task as WorkerTask
       process.title = 'node (vitest)'
       process.argv = [process.execPath, ...argv]
@@ -81,7 +69,7 @@ export async function loadLife(): Promise<Life> {
       takeChannel()
     },
     async live({ task }) {
-      const { record, wake, pages } = task as WorkerTask
+      const { record, wake } = task as WorkerTask
       if (typeof arm === 'function') {
         try {
           arm(wake)
@@ -96,8 +84,12 @@ export async function loadLife(): Promise<Life> {
       dry?.resume()
       enter(worker, {
         setup: (context) => environmentOf(dry, context),
-        // One that tells its pages ends in an orderly way, which writes the compile cache.
-        finished: (over) => (pages === null ? { [PAGES]: ownPages() } : { [OVER]: over }),
+        finished(over) {
+          // One that tells its pages ends in an orderly way, which writes the compile cache.
+          if (!hot.isToTell) return { [OVER]: over }
+          hot.tell()
+          return {}
+        },
       })
       side.greet()
     },

@@ -1,7 +1,6 @@
 /** What a forked worker of tests is told beside what every forked child is told. */
 import type { OpenPath } from '../../../src/spawn/zygote/protocol.ts'
 import type { WorkerConfig } from '../../protocol.ts'
-import type { Pages } from './pages.ts'
 
 export interface WorkerTask {
   /** Socket of the vitest main process, and the word by which it knows the one that connects. */
@@ -12,8 +11,6 @@ export interface WorkerTask {
   execArgv: string[]
   /** Path of the state record, see `WorkerConfig`. */
   record: string | null
-  /** Copied at once, see {@link file://./pages.ts}; null: tell which ones are written to. */
-  pages: Pages | null
   /** Read by a thread of the child: a byte there opens its inspector. */
   wake: OpenPath
 }
@@ -26,8 +23,6 @@ export const GREETING_BYTES = TOKEN_BYTES + PID_BYTES
 
 /** With what says that a file is finished: nothing is to be done when the worker is stopped. */
 export const OVER = 'harrow:over'
-/** Likewise: the pages of its own. */
-export const PAGES = 'harrow:pages'
 
 /** Variable with which the zygote is told what to load: {@link ZygoteFacts} as JSON. */
 export const FACTS_ENV = 'HARROW_POOL_ZYGOTE'

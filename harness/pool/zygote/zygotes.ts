@@ -7,7 +7,6 @@ import { MEMBER_ENV, SESSION_ENV } from '../../protocol.ts'
 import { Birth, type WorkerOrder } from './birth.ts'
 import { Channels } from './channels.ts'
 import type { ForkedChild } from './forked-child.ts'
-import { commonPages, type Pages } from './pages.ts'
 import { FACTS_ENV } from './task.ts'
 
 /**
@@ -19,26 +18,8 @@ const NODE_FLAGS = ['--no-lazy', '--no-flush-bytecode', '--use-largepages=silent
 
 const ENTRY = fileURLToPath(new URL(`./entry${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))
 
-/** A zygote, and what is known of its children. */
-export class Zygote {
-  readonly client: Promise<ZygoteClient>
-  #survey: Pages | undefined
-  /** What all of them write to; null: not known yet. */
-  pages: Pages | null = null
-
-  constructor(client: Promise<ZygoteClient>) {
-    this.client = client
-  }
-
-  /** The pages of one that has run. */
-  learn(pages: Pages): void {
-    if (this.#survey && this.pages === null) this.pages = commonPages(this.#survey, pages)
-    this.#survey = pages
-  }
-}
-
 export class Zygotes {
-  readonly #zygotes = new Map<string, Zygote>()
+  readonly #zygotes = new Map<string, Promise<ZygoteClient>>()
   #channels: Promise<Channels> | undefined
   #ended = false
 
@@ -52,7 +33,7 @@ export class Zygotes {
     return await new Birth(calls, channels, order, () => this.#zygoteFor(order)).child()
   }
 
-  #zygoteFor({ execArgv, env, facts, sticky }: WorkerOrder): Zygote | string {
+  #zygoteFor({ execArgv, env, facts, sticky }: WorkerOrder): Promise<ZygoteClient> | string {
     if (this.#ended) return 'the run is over'
     // Its children are members of the run, each with a label of its own.
     const { [SESSION_ENV]: _, [MEMBER_ENV]: __, ...common } = env
@@ -60,17 +41,16 @@ export class Zygotes {
     const known = this.#zygotes.get(key)
     if (known) return known
     const kind = { tree: '', execArgv: [...execArgv, ...NODE_FLAGS], warm: [], bare: true, entry: ENTRY }
-    const client = ZygoteClient.start(kind, {
+    const zygote = ZygoteClient.start(kind, {
       ...common,
       [FACTS_ENV]: JSON.stringify(facts),
       ...(facts.config.compileCache !== null && { HARROW_COMPILE_CACHE: facts.config.compileCache }),
     })
-    const zygote = new Zygote(client)
     this.#zygotes.set(key, zygote)
     const forget = (): void => {
       if (this.#zygotes.get(key) === zygote) this.#zygotes.delete(key)
     }
-    client.then(
+    zygote.then(
       ({ closed }) => closed.then(forget),
       () => {},
     )
@@ -82,7 +62,7 @@ export class Zygotes {
     this.#ended ||= over
     const all = [...this.#zygotes.values()]
     this.#zygotes.clear()
-    await Promise.all(all.map(({ client }) => client.then((one) => one.end()).catch(() => {})))
+    await Promise.all(all.map((zygote) => zygote.then((one) => one.end()).catch(() => {})))
     if (!over) return
     const channels = this.#channels
     this.#channels = undefined

@@ -14,7 +14,12 @@ export interface ActorTask {
   parentAddr: string
 }
 
+/** From a fork until its child has done what all children do. */
+const BUSY_MS = 150
+
 export const actorLife: Life = {
+  telling: { after: BUSY_MS, files: false },
+
   begin({ task, stay }, pid, { entry }) {
     const { name, uuid, parentAddr } = task as ActorTask
     process.title = `harrow[${name}@${pid}]`

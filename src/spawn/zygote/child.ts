@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { closeSync, writeSync } from '../../process/clean.ts'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
-import type { HotPages } from './hot-pages.ts'
+import type { HotPages, Telling } from './hot-pages.ts'
 import type { Inherited } from './inherited.ts'
 import { type EnvironmentBlock, replaceEnvironment, showEnvironment } from './memory.ts'
 import { LIFE, type Order, onMessages } from './protocol.ts'
@@ -13,8 +13,8 @@ import type { ForkCalls } from './syscalls.ts'
 
 /** What a child is for: an actor, a worker of tests. */
 export interface Life {
-  /** Before anything else, in the place of {@link HotPages.copyAhead}. */
-  first?(order: Order): void
+  /** When its children tell which pages they need. */
+  telling: Telling
   /**
    * Title, arguments, Node flags, whatever else says who it is. Synchronous, in the midst of the zygote's turn; what it throws
    * is told to whoever has ordered the child.
@@ -50,7 +50,6 @@ export interface Zygote {
 /** Makes this process, which was the zygote a moment ago, the child that was ordered. Throws nothing. */
 export function becomeChild(zygote: Zygote, order: Order, life: Life): void {
   try {
-    life.first?.(order)
     lead(adopt(zygote), order, life)
   } catch {
     zygote.calls.exitNow(1)
@@ -81,7 +80,6 @@ export function becomeSpare(zygote: Zygote, fd: number, life: Life): void {
         child.isLed = true
         calls.deathSignal(0)
         zygoteSide.destroy()
-        life.first?.(order)
         lead(child, order, life)
       })
       zygoteSide.write(READY)
@@ -96,7 +94,6 @@ interface Child {
   zygote: Zygote
   pid: number
   exit: { last?: (code: number) => void }
-  isSpare: boolean
   isLed: boolean
 }
 
@@ -111,11 +108,11 @@ function adopt(zygote: Zygote, keep?: number): Child {
   // As long as nothing of its own has taken one of these numbers.
   closeInherited(calls, zygote.fds, zygote.nodeFds, keep)
   replaceMathRandom(zygote.seed)
-  return { zygote, pid, exit: adoptExit(calls), isSpare: keep !== undefined, isLed: false }
+  return { zygote, pid, exit: adoptExit(calls), isLed: false }
 }
 
 /** It becomes what was ordered. Throws nothing. */
-function lead({ zygote, pid, exit, isSpare }: Child, order: Order, { begin, live }: Life): void {
+function lead({ zygote, pid, exit }: Child, order: Order, { begin, live }: Life): void {
   const { calls } = zygote
   let life: number | undefined
   try {
@@ -123,8 +120,7 @@ function lead({ zygote, pid, exit, isSpare }: Child, order: Order, { begin, live
     const alive = life
     exit.last = (code) => {
       tell(alive, `${LIFE.exit}${code}\n`)
-      // What a spare has written to is more than what a child writes to at its birth.
-      if (!isSpare) zygote.hot.tell()
+      zygote.hot.tell()
     }
     takeOutput(calls, order)
     process.umask(order.umask)

@@ -1,162 +1,126 @@
 /**
- * Pages that every child writes to soon after its birth. A fork shares all memory until somebody writes, and each first write
- * is a fault of its own: 15 to 20 µs in the virtual machine where this was measured, a quarter of that for a page that is
- * copied ahead, by one system call for each range (MADV_POPULATE_WRITE, madvise(2), Linux 5.14). Which pages these are is
- * learned from the page tables of the first children.
+ * Pages that every child needs soon after its birth. A fork shares all memory until somebody writes, and each first write is a
+ * fault of its own: 15 to 20 µs in the virtual machine where this was measured, a quarter of that for a page that is copied
+ * ahead, by one system call for each range (MADV_POPULATE_WRITE, madvise(2), Linux 5.14). Pages of files are not in a child's
+ * tables at all (MADV_POPULATE_READ). Which pages these are, the first children tell.
  */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { commonPages, countPages, PAGE_BYTES, type PageRange, type Pages, pagesOf } from './pages.ts'
 import type { ForkCalls } from './syscalls.ts'
 
-/** First page and number of pages. */
-export type PageRange = readonly [first: number, count: number]
+/** When a life has done what all children do. */
+export interface Telling {
+  /** So many milliseconds after the fork, unless it has ended before; `itself`: it calls {@link HotPages.tell}. */
+  after: number | 'itself'
+  /** Pages of files too: for those that run much of Node's code. */
+  files: boolean
+}
 
-const PAGE_BYTES = 4096
-/** Bits 56 and 63 of an entry of `/proc/<pid>/pagemap`, in its upper half. */
-const EXCLUSIVE = 1 << 24
-const PRESENT = 1 << 31
-const ENTRY_BYTES = 8
-const CHUNK_ENTRIES = 8192
-/** Address space that is only reserved, which has no pages. */
-const MOST_OF_A_MAPPING = 2 ** 18
-/** Two pages that are no further apart are of one range: a system call costs more than the page between them. */
-const GAP = 1
-/** Copying more than this ahead would keep a child from its work: 16 MiB. */
-const MOST_PAGES = 4096
-/** From a fork until its child has done what all children do. */
-const LOOK_AFTER_MS = 150
-/** A page counts that so many children in a row have written to: what one alone does is its own. */
+/** What is copied needlessly costs time and memory: 32 MiB. */
+const MOST_WRITTEN = 8192
+/** A page counts that so many children have: what one alone does is its own. */
 const SAMPLES = 2
+/** In memory that the zygote has in common with a child: how many ranges of each kind, plus 1 (0: not told yet); then these. */
+const HEADER = 2
+const MOST_RANGES = 8192
 
 /** In a zygote: learns from its first children, and serves the later ones. */
 export class HotPages {
   readonly #calls: ForkCalls
-  #ranges: readonly PageRange[] = []
-  #common: ReadonlySet<number> | undefined
+  readonly #telling: Telling
+  readonly #mostWritten: number
+  #hot: Pages | undefined
   #samples = 0
-  /** The child of the last sample. */
-  #last: number | undefined
-  /** How many pages, and which: a child that ends before it was looked at tells it here. */
-  #told: Float64Array | undefined
-  /** The child that is to tell. */
-  #teller: number | undefined
+  #free: Float64Array[] | undefined
+  /** Where the child that is forked next tells its pages, in the child: where it does. */
+  #mine: Float64Array | undefined
+  /** Children that are to tell, by pid. */
+  readonly #tellers = new Map<number, Float64Array>()
 
-  constructor(calls: ForkCalls) {
+  constructor(calls: ForkCalls, telling: Telling, mostWritten: number = MOST_WRITTEN) {
     this.#calls = calls
+    this.#telling = telling
+    this.#mostWritten = mostWritten
   }
 
-  get #isLearning(): boolean {
-    return this.#samples < SAMPLES
-  }
-
-  /** Right before a fork. */
-  prepare(): void {
-    if (!this.#isLearning || this.#told) return
+  /** Right before a fork. @param tells the child leads the life that is to be learned */
+  prepare(tells: boolean): void {
+    this.#mine = undefined
+    if (this.#samples === SAMPLES) return
+    for (const [pid, told] of this.#tellers) if (told[0] !== 0) this.ended(pid)
+    if (this.#samples === SAMPLES || !tells) return
     try {
-      this.#told = new Float64Array(this.#calls.shared(8 * (1 + MOST_PAGES)))
+      this.#free ??= Array.from({ length: SAMPLES }, () => this.#makeRoom())
     } catch {
-      // Learning goes on with those that live long enough.
+      this.#free = []
     }
+    this.#mine = this.#free[0]
+    this.#mine?.fill(0, 0, HEADER)
   }
 
-  /** A child is there: its pages are looked at in a while, when that is still of use. */
+  #makeRoom(): Float64Array {
+    return new Float64Array(this.#calls.shared(8 * (HEADER + 4 * MOST_RANGES)))
+  }
+
+  /** The child is there. @param isOurs it is not collected yet: the pid is its own */
   watch(pid: number, isOurs: () => boolean): void {
-    if (!this.#isLearning) return
-    if (this.#told && this.#teller === undefined) {
-      this.#teller = pid
-      this.#told[0] = 0
-    }
+    if (!this.#mine) return
+    this.#mine = undefined
+    this.#tellers.set(pid, this.#free!.shift()!)
+    const { after, files } = this.#telling
+    if (after === 'itself') return
     setTimeout(() => {
-      if (isOurs()) this.#learn(pid, exclusivePages(pid))
-    }, LOOK_AFTER_MS).unref()
+      // It may tell later: nobody else does so in that place.
+      if (isOurs() && this.#tellers.delete(pid)) this.#learn(pagesOf(pid, { files }))
+    }, after).unref()
   }
 
   /** A child has ended and is collected. */
   ended(pid: number): void {
-    if (pid !== this.#teller || !this.#told) return
-    this.#teller = undefined
-    const count = this.#told[0]!
-    this.#learn(pid, [...this.#told.subarray(1, 1 + count)])
+    const told = this.#tellers.get(pid)
+    if (!told) return
+    this.#tellers.delete(pid)
+    this.#free!.push(told)
+    const pages = readTold(told)
+    if (pages) this.#learn(pages)
   }
 
-  #learn(pid: number, pages: readonly number[]): void {
-    if (!this.#isLearning || pid === this.#last || pages.length === 0 || pages.length > MOST_PAGES) return
-    const before = this.#common
-    const common = before ? pages.filter((page) => before.has(page)) : pages
-    this.#common = new Set(common)
-    this.#last = pid
-    if (++this.#samples === SAMPLES) this.#ranges = rangesOf(common)
+  #learn(pages: Pages): void {
+    if (this.#samples === SAMPLES || pages.written.length === 0) return
+    this.#hot = this.#hot ? commonPages(this.#hot, pages) : pages
+    if (++this.#samples < SAMPLES) return
+    if (countPages(this.#hot.written) > this.#mostWritten) this.#hot = { ...this.#hot, written: [] }
   }
 
   /** In a child, first of all. Without effect where the kernel does not know how. */
-  copyAhead(): void {
-    for (const [first, count] of this.#ranges) {
-      if (!this.#calls.copyNow(first * PAGE_BYTES, count * PAGE_BYTES)) return
-    }
+  fetchAhead(): void {
+    if (!this.#hot || this.#samples < SAMPLES) return
+    // What is no longer there is refused, and a kernel that cannot do it refuses fast.
+    for (const [first, count] of this.#hot.read) this.#calls.mapNow(first * PAGE_BYTES, count * PAGE_BYTES)
+    for (const [first, count] of this.#hot.written) this.#calls.copyNow(first * PAGE_BYTES, count * PAGE_BYTES)
   }
 
-  /** In a child, last of all. */
+  /** In a child: it is one of those that tell, and has not done so yet. */
+  get isToTell(): boolean {
+    return this.#mine !== undefined
+  }
+
+  /** In a child that has done what all do; a second time, and in others, without effect. */
   tell(): void {
-    if (!this.#isLearning || !this.#told || this.#teller !== undefined) return
-    const pages = exclusivePages(process.pid)
-    if (pages.length >= this.#told.length) return
-    this.#told.set([pages.length, ...pages])
+    const told = this.#mine
+    this.#mine = undefined
+    if (!told) return
+    const { written, read } = pagesOf(process.pid, this.#telling)
+    if (written.length > MOST_RANGES || read.length > MOST_RANGES) return
+    told.set([...written, ...read].flat(), HEADER)
+    told.set([written.length + 1, read.length + 1])
   }
 }
 
-/**
- * Pages of its writable memory that a process shares with nobody, by their numbers, ascending.
- *
- * @returns none where the kernel does not tell
- */
-export function exclusivePages(pid: number): number[] {
-  return pagesOf(pid, /^([0-9a-f]+)-([0-9a-f]+) rw.p/gm, PRESENT | EXCLUSIVE)
-}
-
-/** Pages of files that a process has in its tables, by their numbers, ascending: Node's own code, mostly. */
-export function filePages(pid: number): number[] {
-  return pagesOf(pid, /^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ \S+ +\//gm, PRESENT)
-}
-
-function pagesOf(pid: number, mapping: RegExp, flags: number): number[] {
-  const found: number[] = []
-  let pagemap: number | undefined
-  try {
-    const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
-    pagemap = openSync(`/proc/${pid}/pagemap`, 'r')
-    for (const [, from, to] of maps.matchAll(mapping)) {
-      const first = Number.parseInt(from!, 16) / PAGE_BYTES
-      const count = Number.parseInt(to!, 16) / PAGE_BYTES - first
-      if (count <= MOST_OF_A_MAPPING) findPages(pagemap, first, count, flags, found)
-    }
-  } catch {
-    // It has ended, or may not be looked at.
-  } finally {
-    if (pagemap !== undefined) closeSync(pagemap)
-  }
-  return found
-}
-
-function findPages(pagemap: number, first: number, count: number, flags: number, found: number[]): void {
-  const bytes = Buffer.allocUnsafe(Math.min(count, CHUNK_ENTRIES) * ENTRY_BYTES)
-  for (let at = 0; at < count; ) {
-    const wanted = Math.min(CHUNK_ENTRIES, count - at) * ENTRY_BYTES
-    const entries = Math.floor(readSync(pagemap, bytes, 0, wanted, (first + at) * ENTRY_BYTES) / ENTRY_BYTES)
-    if (entries === 0) return
-    for (let i = 0; i < entries; i++) {
-      const upper = bytes.readInt32LE(i * ENTRY_BYTES + 4)
-      if ((upper & flags) === flags) found.push(first + at + i)
-    }
-    at += entries
-  }
-}
-
-/** Neighbours as one range. @param pages ascending */
-export function rangesOf(pages: readonly number[]): PageRange[] {
-  const ranges: [number, number][] = []
-  for (const page of pages) {
-    const last = ranges.at(-1)
-    if (last && page - (last[0] + last[1]) <= GAP) last[1] = page - last[0] + 1
-    else ranges.push([page, 1])
-  }
-  return ranges
+function readTold(told: Float64Array): Pages | undefined {
+  if (told[0] === 0) return undefined
+  const written = told[0]! - 1
+  const read = told[1]! - 1
+  const range = (_: unknown, i: number): PageRange => [told[HEADER + 2 * i]!, told[HEADER + 2 * i + 1]!]
+  const ranges = Array.from({ length: written + read }, range)
+  return { written: ranges.slice(0, written), read: ranges.slice(written) }
 }

@@ -37,7 +37,6 @@ if ('missing' in found) {
   process.exit(1)
 }
 const calls = found
-const hot = new HotPages(calls)
 // While modules are loaded nothing is read: the kernel looks after our end. Afterwards we end our children before.
 calls.deathSignal(constants.signals.SIGKILL)
 
@@ -53,6 +52,7 @@ const waiting: { requester: Requester; request: Request }[] = []
 let isChild = false
 
 let life: Life
+let hot: HotPages
 let env: Record<string, string> = {}
 let path = ''
 const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
@@ -65,6 +65,7 @@ const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: tru
 export async function run(loadLife: () => Promise<Life>): Promise<void> {
   try {
     life = await loadLife()
+    hot = new HotPages(calls, life.telling)
     setFlagsFromString('--lazy')
     for (const specifier of process.argv.slice(2)) await import(specifier)
     setFlagsFromString('--no-lazy-feedback-allocation')
@@ -131,7 +132,7 @@ function pump(since = performance.now()): void {
 
 function serveOrder(requester: Requester, { id, order }: Request): void {
   const spare = spares.take(order)
-  const pid = spare ?? fork((zygote) => becomeChild(zygote, order, life))
+  const pid = spare ?? fork(true, (zygote) => becomeChild(zygote, order, life))
   if (pid === 0) return
   if (pid < 0) {
     say(requester.socket, { type: 'refused', id, why: `fork failed: ${calls.lastError()}` })
@@ -139,18 +140,18 @@ function serveOrder(requester: Requester, { id, order }: Request): void {
   }
   requester.children.set(pid, { id, stay: order.stay })
   say(requester.socket, { type: 'born', id, pid })
+  if (spare === undefined) hot.watch(pid, () => requester.children.has(pid))
   // It may have ended before we noted it.
   collect()
-  if (spare === undefined && learns()) hot.watch(pid, () => requester.children.has(pid))
   if (life.hasSpares) spares.refill()
 }
 
-/** Some lives know better which pages they need. */
-const learns = (): boolean => !life.first
-
-/** @returns the pid, -1 when there is none, 0 in the child */
-function fork(become: (zygote: Zygote) => void): number {
-  if (learns()) hot.prepare()
+/**
+ * @param tells it leads its life from now on, and no other before
+ * @returns the pid, -1 when there is none, 0 in the child
+ */
+function fork(tells: boolean, become: (zygote: Zygote) => void): number {
+  hot.prepare(tells)
   const fds = descriptorTargets()
   const zygote = { calls, hot, nodeFds, fds, inherited, block, env, seed: randomBytes(16), entry }
   const pid = calls.fork()
@@ -158,7 +159,7 @@ function fork(become: (zygote: Zygote) => void): number {
     if (pid > 0) burnCaches()
     return pid
   }
-  if (learns()) hot.copyAhead()
+  hot.fetchAhead()
   // The connections in these are closed with everything else that is the zygote's.
   isChild = true
   waiting.length = 0
@@ -171,7 +172,7 @@ const spares: Spares = new Spares(
   {
     calls,
     isQuiet: () => waiting.length === 0 && quiet.reason() === undefined,
-    fork: (theirs) => fork((zygote) => becomeSpare(zygote, theirs, life)),
+    fork: (theirs) => fork(false, (zygote) => becomeSpare(zygote, theirs, life)),
   },
   process.env[SPARE_ENV] === 'off',
 )

@@ -38,11 +38,14 @@ export interface ForkCalls {
   shared(bytes: number): ArrayBuffer
   /** Copies pages of ours now that would be copied at the first write to each. false when the kernel cannot. */
   copyNow(address: number, bytes: number): boolean
+  /** Puts pages of files into our tables that would be put there at the first look at each. false when the kernel cannot. */
+  mapNow(address: number, bytes: number): boolean
   lastError(): string
 }
 
 const MADV_DOFORK = 11
 /** Linux 5.14 and later. */
+const MADV_POPULATE_READ = 22
 const MADV_POPULATE_WRITE = 23
 const PROT_READ_WRITE = 3
 const MAP_SHARED_ANONYMOUS = 0x21
@@ -127,6 +130,7 @@ function bind(): ForkCalls | { missing: string } {
         return koffi.view(memory, bytes)
       },
       copyNow: (address, bytes) => madvise(address, bytes, MADV_POPULATE_WRITE) === 0,
+      mapNow: (address, bytes) => madvise(address, bytes, MADV_POPULATE_READ) === 0,
       lastError,
     }
   } catch (error) {

@@ -1,0 +1,115 @@
+/** Which pages a process has written to since its fork, from its page table. */
+import { describe, expect, test } from 'vitest'
+import { HotPages } from '../../src/spawn/zygote/hot-pages.ts'
+import { commonPages, exclusivePages, rangesOf } from '../../src/spawn/zygote/pages.ts'
+import { type ForkCalls, loadForkCalls } from '../../src/spawn/zygote/syscalls.ts'
+
+const PAGE_BYTES = 4096
+
+/** Pages that were never used before, as those of a buffer may have been. */
+function writtenPages(count: number): { kept: Uint8Array; pages: number[] } {
+  const { buffer } = new WebAssembly.Memory({ initial: Math.ceil((count * PAGE_BYTES) / 2 ** 16) })
+  const before = new Set(exclusivePages(process.pid))
+  const kept = new Uint8Array(buffer).fill(1)
+  return { kept, pages: exclusivePages(process.pid).filter((page) => !before.has(page)) }
+}
+
+describe.runIf(process.platform === 'linux')('pages of this process', () => {
+  test('are found when they are written to', () => {
+    const PAGES = 512
+    const { kept, pages } = writtenPages(PAGES)
+    expect(kept.length).toBe(PAGES * PAGE_BYTES)
+    expect(Math.max(...rangesOf(pages).map(([, count]) => count))).toBeGreaterThanOrEqual(PAGES)
+  })
+
+  test('of a process that is not there are none', () => {
+    expect(exclusivePages(2 ** 23 + 1)).toEqual([])
+  })
+})
+
+test('neighbours, and those with one page between them, are one range', () => {
+  expect(rangesOf([7, 8, 10, 13, 20])).toEqual([
+    [7, 4],
+    [13, 1],
+    [20, 1],
+  ])
+  expect(rangesOf([])).toEqual([])
+})
+
+test('of ranges that cover each other in part, what both have is left', () => {
+  const common = commonPages(
+    {
+      written: [
+        [0, 10],
+        [20, 5],
+        [30, 1],
+      ],
+      read: [[1, 1]],
+    },
+    {
+      written: [
+        [5, 18],
+        [24, 7],
+      ],
+      read: [],
+    },
+  )
+  expect(common).toEqual({
+    written: [
+      [5, 5],
+      [20, 3],
+      [24, 1],
+      [30, 1],
+    ],
+    read: [],
+  })
+})
+
+const calls = loadForkCalls()
+
+/** Those of that memory, without what else was written to meanwhile. */
+function largest({ kept, pages }: ReturnType<typeof writtenPages>): { kept: Uint8Array; pages: number[] } {
+  const [first = 0, count = 0] = rangesOf(pages).sort(([, a], [, b]) => b - a)[0] ?? []
+  return { kept, pages: pages.filter((page) => page >= first && page < first + count) }
+}
+
+test.skipIf('missing' in calls)('what two children told is fetched ahead in later ones, as far as both told it', () => {
+  // A child shares the memory in which it tells; here this process plays both.
+  const room = new ArrayBuffer(2 ** 19)
+  const copied = new Set<number>()
+  const play = (): HotPages => {
+    const played = {
+      ...(calls as ForkCalls),
+      shared: () => room,
+      copyNow(address: number, bytes: number) {
+        for (let at = address; at < address + bytes; at += PAGE_BYTES) copied.add(at / PAGE_BYTES)
+        return true
+      },
+      mapNow: () => true,
+    }
+    return new HotPages(played, { after: 'itself', files: true }, Infinity)
+  }
+  const zygote = play()
+  const child = play()
+  const PAGES = 256
+  const common = largest(writtenPages(PAGES))
+  const own: (typeof common)[] = []
+  for (const pid of [1, 2]) {
+    zygote.prepare(true)
+    child.prepare(true)
+    zygote.watch(pid, () => true)
+    expect(child.isToTell).toBe(true)
+    child.tell()
+    own.push(largest(writtenPages(PAGES)))
+    zygote.fetchAhead()
+    expect(copied.size).toBe(0)
+    zygote.ended(pid)
+  }
+  zygote.fetchAhead()
+  const [first, second] = own.map(({ pages }) => pages.filter((page) => copied.has(page)).length)
+  expect(common.pages.filter((page) => copied.has(page)).length).toBeGreaterThanOrEqual(PAGES)
+  // What the second one alone told of, and what neither did.
+  expect(first).toBeLessThan(16)
+  expect(second).toBeLessThan(16)
+  expect([common, ...own].map(({ kept }) => kept.length)).toEqual(Array(3).fill(PAGES * PAGE_BYTES))
+})
