@@ -6,9 +6,14 @@ import { type ForkCalls, loadForkCalls } from '../../src/spawn/zygote/syscalls.t
 
 const PAGE_BYTES = 4096
 
+/** Without the types of the browser, which have it. */
+const { Memory } = (
+  globalThis as unknown as { WebAssembly: { Memory: new (of: { initial: number }) => { buffer: ArrayBuffer } } }
+).WebAssembly
+
 /** Pages that were never used before, as those of a buffer may have been. */
 function writtenPages(count: number): { kept: Uint8Array; pages: number[] } {
-  const { buffer } = new WebAssembly.Memory({ initial: Math.ceil((count * PAGE_BYTES) / 2 ** 16) })
+  const { buffer } = new Memory({ initial: Math.ceil((count * PAGE_BYTES) / 2 ** 16) })
   const before = new Set(exclusivePages(process.pid))
   const kept = new Uint8Array(buffer).fill(1)
   return { kept, pages: exclusivePages(process.pid).filter((page) => !before.has(page)) }
