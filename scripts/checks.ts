@@ -6,6 +6,7 @@ import { Redactor } from '../src/dump/redact.ts'
 import { listingSource, listProcesses } from '../src/process/list.ts'
 import { listenersOn } from '../src/process/listeners.ts'
 import { isNative, loadNative } from '../src/process/native.ts'
+import { existingRuntimeDir } from '../src/process/runtime-dir.ts'
 import { cpuSupply } from '../src/process/throttle.ts'
 import { commandOf } from '../src/process/tree.ts'
 import { sweepShm, sweepSockets, sweepTemp } from '../src/reap/files.ts'
@@ -114,6 +115,8 @@ function idsOf(runs: RunSurvey[]): string {
 /** Socket files that a dead process has left. */
 export async function checkSockets(): Promise<Check> {
   const { removed } = await sweepSockets(tmpdir(), { dryRun: true })
+  const ofActors = existingRuntimeDir()
+  if (ofActors !== undefined) removed.push(...(await sweepSockets(ofActors, { dryRun: true })).removed)
   if (removed.length === 0) return { what: 'sockets', level: 'ok', words: `no stale ones in ${tmpdir()}`, fix: null }
   const words = `${count(removed.length, 'stale socket')}: ${removed
     .slice(0, MOST_NAMES)

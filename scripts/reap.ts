@@ -5,10 +5,11 @@ import { UsageError } from '../src/errors.ts'
 import { stateWords } from '../src/process/descriptors.ts'
 import { identify } from '../src/process/identity.ts'
 import { listingSource, listProcesses, type ProcessRow } from '../src/process/list.ts'
+import { existingRuntimeDir } from '../src/process/runtime-dir.ts'
 import { type Usage, usageOf } from '../src/process/usage.ts'
 import { type Cleared, clearBelow, clearRun, findBelow, isNeverEnded, untilSidecarsEnd } from '../src/reap/clear.ts'
 import type { EndedProcess } from '../src/reap/end.ts'
-import { type Swept, sweepShm, sweepSockets, sweepTemp } from '../src/reap/files.ts'
+import { type Swept, sweepRuntimeDir, sweepShm, sweepSockets, sweepTemp } from '../src/reap/files.ts'
 import type { Member, Spared } from '../src/reap/members.ts'
 import { isSessionId } from '../src/reap/state.ts'
 import { isAbandoned, type RunSurvey, surveyRuns } from '../src/reap/survey.ts'
@@ -104,6 +105,8 @@ interface Result {
   runs: RunResult[]
   temp: Swept
   sockets: Swept
+  /** In the runtime folder. */
+  actors: Swept
   shm: Swept
   notes: string[]
 }
@@ -112,7 +115,7 @@ async function work(plan: Plan): Promise<Result> {
   const source = listingSource()
   const notes = source.note === null ? [] : [source.note]
   const none: Swept = { removed: [], kept: [] }
-  const result: Result = { plan, runs: [], temp: none, sockets: none, shm: none, notes }
+  const result: Result = { plan, runs: [], temp: none, sockets: none, actors: none, shm: none, notes }
   if (plan.parent !== undefined) {
     result.runs.push(await workBelow(plan, plan.parent))
     return result
@@ -129,7 +132,10 @@ async function work(plan: Plan): Promise<Result> {
       ...(plan.run !== undefined && { runs: new Set([plan.run]) }),
     })
   }
-  if (plan.what.sockets) result.sockets = await sweepSockets(tmpdir(), plan)
+  if (plan.what.sockets) {
+    result.sockets = await sweepSockets(tmpdir(), plan)
+    result.actors = await sweepActors(plan)
+  }
   if (plan.what.shm) {
     const known = runs.map((run) => ({ id: run.id, alive: !isDead(run) }))
     const { unsupported, ...swept } = sweepShm({ dryRun: plan.dryRun, runs: known, foreign: plan.what.foreignShm })
@@ -137,6 +143,12 @@ async function work(plan: Plan): Promise<Result> {
     if (unsupported !== null) notes.push(unsupported)
   }
   return result
+}
+
+/** What dead trees of actors have left in the folder that they share. */
+async function sweepActors(plan: Plan): Promise<Swept> {
+  const folder = existingRuntimeDir()
+  return folder === undefined ? { removed: [], kept: [] } : await sweepRuntimeDir(folder, plan)
 }
 
 async function survey(plan: Plan, notes: string[]): Promise<RunSurvey[]> {
@@ -213,8 +225,8 @@ async function describe(members: readonly Member[]): Promise<Shown[]> {
 
 const redactor = new Redactor()
 
-function exitCode({ plan, runs, temp, sockets, shm }: Result): number {
-  const files = [temp, sockets, shm]
+function exitCode({ plan, runs, temp, sockets, actors, shm }: Result): number {
+  const files = [temp, sockets, actors, shm]
   if (plan.dryRun) {
     const found = runs.some((run) => run.dead && (run.processes.length > 0 || run.file || run.left?.length))
     return found || files.some(({ removed }) => removed.length > 0) ? 1 : 0
@@ -223,7 +235,7 @@ function exitCode({ plan, runs, temp, sockets, shm }: Result): number {
   return left || files.some(({ kept }) => kept.some(({ reason }) => reason === 'it could not be removed')) ? 1 : 0
 }
 
-function record({ plan, runs, temp, sockets, shm, notes }: Result): object {
+function record({ plan, runs, temp, sockets, actors, shm, notes }: Result): object {
   const hide = <T extends { command: string }>(one: T): T => ({ ...one, command: redactor.text(one.command) })
   return {
     format: 1,
@@ -236,16 +248,18 @@ function record({ plan, runs, temp, sockets, shm, notes }: Result): object {
     })),
     temp,
     sockets,
+    actors,
     shm,
     notes,
   }
 }
 
 function report(result: Result): string[] {
-  const { plan, runs, temp, sockets, shm, notes } = result
+  const { plan, runs, temp, sockets, actors, shm, notes } = result
   const lines: string[] = []
   for (const run of runs) if (run.dead) lines.push(...runLines(run, plan))
   lines.push(...fileLines('temp folder', temp, plan), ...fileLines('socket', sockets, plan))
+  lines.push(...fileLines('file of actors', actors, plan, 'files of actors'))
   lines.push(...fileLines('file in /dev/shm', shm, plan, 'files in /dev/shm'))
   if (lines.length === 0) {
     if (plan.run !== undefined && !runs.some(({ id }) => id === plan.run))
@@ -306,6 +320,9 @@ function sparedWords({ pid, reason, command }: Spared): string {
   return plain(`process ${pid} ${reason} (${redactor.text(command)})`)
 }
 
+/** On one screen with the rest. */
+const MOST_FILES = 20
+
 function fileLines(one: string, { removed, kept }: Swept, plan: Plan, many = `${one}s`): string[] {
   const lines: string[] = []
   if (removed.length > 0) {
@@ -313,9 +330,10 @@ function fileLines(one: string, { removed, kept }: Swept, plan: Plan, many = `${
     lines.push(
       ...table(
         ['PATH', 'WHY'],
-        removed.map(({ path, reason }) => [path, reason]),
+        removed.slice(0, MOST_FILES).map(({ path, reason }) => [path, reason]),
       ),
     )
+    if (removed.length > MOST_FILES) lines.push(`and ${removed.length - MOST_FILES} more; --json lists all`)
   }
   for (const { path, reason } of kept) lines.push(`${one} kept: ${plain(path)}: ${reason}`)
   return lines

@@ -28,6 +28,7 @@ import { Registry } from './registry.ts'
 import { getRuntimeVars, type RuntimeVars, setRuntimeVars } from './runtime-vars.ts'
 import { Server } from './server.ts'
 import { watchInterrupts } from './signals.ts'
+import { tidyUp } from './tidy.ts'
 import { watchTreeSignal } from './tree-signal.ts'
 
 /** How a root is opened; everything has a default. */
@@ -223,6 +224,7 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
     await shield(2 * deadlines.killConfirm, 'the end of what backends keep', endBackends).catch(() => {})
     signals?.()
     tree()
+    await tidyUp()
     close(actor)
     if (abandonedThreads() > 0) leaveThreadsBehind()
   }

@@ -1,7 +1,7 @@
 /** SIGUSR2 prints the tasks of an actor, then of those below it. SIGUSR1 would open Node's inspector. */
 import { appendFileSync } from 'node:fs'
+import { runtimeDir } from '../process/runtime-dir.ts'
 import { type TaskNode, taskTree } from '../scope/index.ts'
-import { runtimeDir } from '../wire/runtime-dir.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
 

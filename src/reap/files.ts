@@ -13,6 +13,7 @@ export interface Swept {
   kept: SweptFile[]
 }
 
+export { sweepRuntimeDir } from './left-by-actors.ts'
 export { shmName, sweepShm } from './shm.ts'
 export { socketName, sweepSockets } from './sockets.ts'
 export {

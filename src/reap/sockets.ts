@@ -26,11 +26,17 @@ export function socketName(name: string): string {
  *
  * @param folder where to look; not below it
  * @param options.dryRun only say what would be removed
+ * @param options.limitMs look at no further one after so long
  * @returns what was (or would be) removed, and those with a dead creator that were kept with the reason. Never throws.
  */
-export async function sweepSockets(folder: string, options: { dryRun?: boolean } = {}): Promise<Swept> {
+export async function sweepSockets(
+  folder: string,
+  options: { dryRun?: boolean; limitMs?: number } = {},
+): Promise<Swept> {
   const swept: Swept = { removed: [], kept: [] }
+  const until = Date.now() + (options.limitMs ?? Number.POSITIVE_INFINITY)
   for (const name of entriesOf(folder)) {
+    if (Date.now() > until) break
     const creator = creatorOf(name)
     const path = join(folder, name)
     const stat = creator && socketStat(path)

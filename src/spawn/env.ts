@@ -1,4 +1,4 @@
-import { runtimeDir } from '../wire/runtime-dir.ts'
+import { runtimeDir } from '../process/runtime-dir.ts'
 import { childNodeOptions } from './exec-argv.ts'
 import type { SpawnMethod } from './methods.ts'
 

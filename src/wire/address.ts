@@ -3,9 +3,9 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { ownStart } from '../process/identity.ts'
-import { runtimeDir } from './runtime-dir.ts'
+import { runtimeDir } from '../process/runtime-dir.ts'
 
-export { runtimeDir } from './runtime-dir.ts'
+export { runtimeDir } from '../process/runtime-dir.ts'
 
 export type Address =
   | { readonly kind: 'uds'; readonly path: string }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, lstatSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MessagingError } from '../errors.ts'
-import { runtimeDir } from './runtime-dir.ts'
+import { runtimeDir } from '../process/runtime-dir.ts'
 
 const BYTES = 32
 

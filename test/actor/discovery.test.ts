@@ -27,7 +27,7 @@ describe('a registrar', () => {
       const roots = Array.from({ length: 4 }, () => start(program, [address, '60000']))
       const roles: (string | undefined)[] = []
       try {
-        await eventually('all have a role', () => roots.every(({ out }) => out.includes('role=')))
+        await eventually('all have a role', () => roots.every(({ out }) => out.includes('role=')), 50_000)
         roles.push(...roots.map(({ out }) => /role=(\w+)/.exec(out)?.[1]).sort())
       } finally {
         await Promise.all(roots.map(({ end }) => end()))

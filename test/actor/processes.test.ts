@@ -180,6 +180,20 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
     })
   })
 
+  test('R-650 the folder of the logs goes with a tree that ends in order', async () => {
+    let folder: string | null = null
+    await tree(backend, async (root) => {
+      folder = root.vars.logDir
+      await openNursery(async (an) => {
+        await an.startActor('quiet', { module: RUDE })
+        expect(readdirSync(root.vars.logDir as string)).toHaveLength(1)
+        await an.cancel()
+      })
+    })
+    expect(folder).toMatch(/logs/)
+    expect(existsSync(folder!)).toBe(false)
+  })
+
   test('R-650 with pipes it is drained line by line', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {

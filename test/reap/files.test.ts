@@ -23,6 +23,7 @@ import {
   removeTempRoot,
   shmName,
   socketName,
+  sweepRuntimeDir,
   sweepShm,
   sweepSockets,
   sweepTemp,
@@ -46,6 +47,13 @@ async function deadProcess(): Promise<{ bootId: string; pid: number; start: numb
   process.kill(pid, 'SIGKILL')
   await until(() => isDead(pid))
   return id
+}
+
+async function bindAndDie(path: string): Promise<void> {
+  const code = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+  const pid = box.node(code)
+  await until(() => isDead(pid))
+  expect(existsSync(path)).toBe(true)
 }
 
 describe.skipIf(!linux)('the temp root of a run', () => {
@@ -191,12 +199,6 @@ describe.skipIf(!linux)('socket files', () => {
   })
 
   /** Binds in a process that is killed, so that the file stays. */
-  const bindAndDie = async (path: string): Promise<void> => {
-    const code = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
-    const pid = box.node(code)
-    await until(() => isDead(pid))
-    expect(existsSync(path)).toBe(true)
-  }
   const listen = async (path: string): Promise<void> => {
     const server = createServer().listen(path)
     servers.push(server)
@@ -331,4 +333,41 @@ describe.skipIf(!linux)('shared memory', () => {
 
 test.skipIf(linux)('shared memory is not swept off Linux, and that is said', () => {
   expect(sweepShm({ foreign: true })).toMatchObject({ removed: [], unsupported: expect.any(String) })
+})
+
+describe.skipIf(!linux)('the runtime folder of actors', () => {
+  test('loses what dead trees have left: stale sockets, old logs, folders that are empty; nothing that may be in use', async () => {
+    const folder = join(box.folder, 'actors')
+    const logs = join(folder, 'logs')
+    const aWeekAgo = new Date(Date.now() - 8 * 24 * 3_600_000)
+    const file = (name: string, at?: Date): string => {
+      const path = join(folder, name)
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, 'text')
+      if (at) {
+        utimesSync(path, at, at)
+        if (dirname(path) !== folder) utimesSync(dirname(path), at, at)
+      }
+      return path
+    }
+    const gone = await deadProcess()
+    const stale = join(folder, `tally.${gone.pid}.${gone.start}.sock`)
+    const old = dirname(file('logs/0ld0ld0l/tally.log', aWeekAgo))
+    const recent = dirname(file('logs/aaaaaaaa/tally.log', HOUR_AGO))
+    const empty = ['bbbbbbbb', 'cccccccc'].map((name) => join(logs, name))
+    for (const one of empty) mkdirSync(one)
+    utimesSync(empty[0]!, HOUR_AGO, HOUR_AGO)
+    const tree = file('harrow-tree-4194305.log', aWeekAgo)
+    file('harrow-tree-4194306.log')
+    file('auth-key', aWeekAgo)
+    await bindAndDie(stale)
+    const removed = [stale, old, empty[0], tree]
+    const dry = await sweepRuntimeDir(folder, { dryRun: true })
+    expect(dry.removed.map(({ path }) => path).sort()).toEqual([...removed].sort())
+    expect(removed.every((path) => existsSync(path!))).toBe(true)
+    expect(await sweepRuntimeDir(folder)).toEqual(dry)
+    expect(readdirSync(folder).sort()).toEqual(['auth-key', 'harrow-tree-4194306.log', 'logs'])
+    expect(readdirSync(logs).sort()).toEqual(['aaaaaaaa', 'cccccccc'])
+    expect(existsSync(recent)).toBe(true)
+  })
 })

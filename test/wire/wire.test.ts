@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { ContextCancelled, MsgTypeError, RemoteActorError, TransportClosed, UsageError } from '../../src/errors.ts'
+import { checkOwned } from '../../src/process/runtime-dir.ts'
 import {
   DEFAULT_REGISTRY_PORT,
   formatAddress,
@@ -19,7 +20,6 @@ import { acceptPeer, greetPeer } from '../../src/wire/handshake.ts'
 import { dial, type Listener, listen } from '../../src/wire/listener.ts'
 import { type Message, Msg } from '../../src/wire/messages.ts'
 import { packError, unpackError } from '../../src/wire/remote-error.ts'
-import { checkOwned } from '../../src/wire/runtime-dir.ts'
 import type { Transport } from '../../src/wire/transport.ts'
 import { memoryPair } from '../../src/wire/transports/memory.ts'
 import { PortTransport } from '../../src/wire/transports/port.ts'

@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
-import { runtimeDir } from '../../wire/runtime-dir.ts'
+import { runtimeDir } from '../../process/runtime-dir.ts'
 import type { ActorHandle, SpawnRequest } from '../backend.ts'
 import { endZygotes } from './client.ts'
 

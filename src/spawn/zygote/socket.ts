@@ -3,7 +3,7 @@ import { chmodSync, linkSync, unlinkSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { identify } from '../../process/identity.ts'
-import { runtimeDir } from '../../wire/runtime-dir.ts'
+import { runtimeDir } from '../../process/runtime-dir.ts'
 
 /**
  * Binds a server to a socket file of its own. A handle removes the file that it was bound to when it is closed, and each child

@@ -20,6 +20,17 @@ export function runtimeDir(): string {
   return path
 }
 
+/** The same, looked up only: undefined when it is not there, or not ours alone. */
+export function existingRuntimeDir(): string | undefined {
+  const path = place()
+  try {
+    checkOwned(path)
+    return path
+  } catch {
+    return undefined
+  }
+}
+
 function place(): string {
   const { HARROW_RUNTIME_DIR: own, XDG_RUNTIME_DIR: xdg } = process.env
   if (own) return own
