@@ -205,17 +205,17 @@ describe.each(BACKENDS)('R-611 an actor of %s', (backend) => {
   test('R-125 a nursery waits for its daemons until somebody cancels them', async () => {
     await tree(backend, async () => {
       let over = false
-      let cancel: (() => Promise<boolean>) | undefined
+      const started = Promise.withResolvers<Portal<typeof tally>>()
       const nursery = openNursery(async (an) => {
-        const portal = await an.startActor('daemon', { module: TALLY })
-        cancel = () => portal.cancelActor()
+        started.resolve(await an.startActor<typeof tally>('daemon', { module: TALLY }))
       }).then(() => {
         over = true
       })
-      await eventually('the daemon is there', () => cancel)
-      await sleep(50)
+      const daemon = await started.promise
+      // Its nursery has had every chance to end meanwhile.
+      for (let n = 0; n < 3; n++) expect(await daemon.call('echo', n)).toBe(n)
       expect(over).toBe(false)
-      await cancel?.()
+      await daemon.cancelActor()
       await nursery
       expect(over).toBe(true)
     })
