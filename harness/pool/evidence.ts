@@ -1,4 +1,6 @@
 /** Takes the evidence of a hang: every step has a bound, and what could not be had is said. */
+import { hasStuckActor } from '../../src/dump/classes/actor-not-stopping.ts'
+import { hasActorRing } from '../../src/dump/classes/actor-wait-cycle.ts'
 import type { Phase } from '../../src/dump/facts.ts'
 import { isWaitingLine } from '../../src/dump/waiting-line.ts'
 import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
@@ -218,11 +220,18 @@ export async function evidenceOfTimeout(
   }
 }
 
+/** May a run of the test alone, with promises traced, tell more? Not where the actors of its tree have said all there is to say. */
+export function isWorthTracing(evidence: Evidence): boolean {
+  const actors = evidence.self?.actors
+  if (actors && (hasActorRing(actors) || hasStuckActor(actors))) return false
+  return isAbsent(evidence) || isQueued(evidence)
+}
+
 /**
  * The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. A second run with
  * promises traced may then prove the loss; not for a test function that is not async, which awaits nothing itself.
  */
-export function isAbsent(evidence: Evidence): boolean {
+function isAbsent(evidence: Evidence): boolean {
   const suspended = evidence.self?.async?.suspended
   if (evidence.loop !== 'idle' || !suspended) return false
   if (evidence.phase === 'start' || evidence.phase === 'after-tests') return false

@@ -235,10 +235,9 @@ export class SupervisedWorker implements PoolWorker {
 
   async #timedOut(message: FromWorker & { [MARK]: 'timeout' }): Promise<void> {
     const context = this.#context()
-    const { evidenceOfTimeout, isAbsent, isQueued } = await loadEvidence()
+    const { evidenceOfTimeout, isWorthTracing } = await loadEvidence()
     const evidence = await evidenceOfTimeout(context, message)
-    const traced = isAbsent(evidence) || isQueued(evidence)
-    if (traced && this.#run.options.hang?.lost === 'rerun') this.#absent.push(evidence)
+    if (this.#run.options.hang?.lost === 'rerun' && isWorthTracing(evidence)) this.#absent.push(evidence)
     else await this.#run.report(evidence)
   }
 
@@ -310,7 +309,7 @@ export class SupervisedWorker implements PoolWorker {
     const stage = this.#stage
     const patient = this.#patient
     try {
-      const { collectEvidence, isAbsent, isQueued } = await loadEvidence()
+      const { collectEvidence, isWorthTracing } = await loadEvidence()
       const evidence = await collectEvidence(this.#context(), stage, overdue)
       if (evidence === 'recovered' || patient !== this.#patient || patient.dead || patient.stopping) return
       // It came to its end while we looked.
@@ -324,8 +323,8 @@ export class SupervisedWorker implements PoolWorker {
       await this.#run.endChildren(patient, children)
       if (patient.dead) await this.#run.retire(patient)
       let hang: Hang
-      const traced = isAbsent(evidence) || isQueued(evidence)
-      if (traced && this.#run.options.hang?.lost === 'rerun' && stage === 'run') hang = await this.#traced(evidence)
+      const traces = this.#run.options.hang?.lost === 'rerun' && stage === 'run'
+      if (traces && isWorthTracing(evidence)) hang = await this.#traced(evidence)
       else hang = await this.#run.report(evidence)
       await this.#goOn(stage, hang)
     } catch (error) {

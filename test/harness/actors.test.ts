@@ -51,6 +51,9 @@ describe.each(['spawn', 'thread'])('a hang with actors of %s', (backend) => {
     expect(hang?.diagnosis).toContain('root waits')
     expect(hang?.diagnosis).toContain('tally waits')
     expect(hang?.culprit?.path).toBe('a.test.ts')
+    // The actors have said it all: the test does not run a second time.
+    expect(dump?.verdict.class).toBe('actor-wait-cycle')
+    expect(dump?.lost).toBe(undefined)
     const tally = dump?.actors.find(({ path }) => path === 'root/tally')
     expect(tally?.answered).toBe(true)
     expect(tally?.tasks.find(({ name }) => name === 'flusher')?.wait).toMatchObject({

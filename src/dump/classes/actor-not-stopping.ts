@@ -16,6 +16,11 @@ export const actorNotStopping: HangClass = {
   },
 }
 
+/** Is there an actor that was asked to end and has not? */
+export function hasStuckActor(root: ActorFact): boolean {
+  return below(root).some(isStuck)
+}
+
 const isStuck = ({ answered, cancelled, state, tasks }: ActorFact): boolean =>
   (cancelled || state === 'ending') &&
   (!answered || tasks.flatMap(tasksBelow).some(({ state }) => state === 'cancelling'))

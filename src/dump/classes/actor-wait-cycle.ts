@@ -28,6 +28,11 @@ export const actorWaitCycle: HangClass = {
   },
 }
 
+/** Do actors of the tree wait for each other in a ring? */
+export function hasActorRing(root: ActorFact): boolean {
+  return findCycle(edgesOf(root)) !== undefined
+}
+
 /** Every actor, with what its tasks wait for of others. A name that two actors have says too little. */
 function edgesOf(root: ActorFact): Edge[] {
   const actors = flatten(root)
