@@ -1,4 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { treeFile } from '../../src/actor/tree-signal.ts'
 import { openNursery } from '../../src/index.ts'
@@ -138,6 +140,13 @@ describe.each(PROCESS_BACKENDS)('an actor of %s whose parent is killed', (backen
   })
 })
 
+/** After a collection. */
+function heapMb(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().heapUsed / 2 ** 20
+}
+
 describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
   test('R-620 R-622 R-133 R-641 R-643 has its labels, its session, and none of our flags', async () => {
     await tree(backend, async (root) => {
@@ -179,6 +188,22 @@ describe.each(PROCESS_BACKENDS)('a process of %s', (backend) => {
       })
     })
   })
+
+  test.runIf(backend === 'fork')(
+    'R-622 what an actor says on the channel of Node reaches nobody, and is not kept',
+    async () => {
+      await tree(backend, async () => {
+        await openNursery(async (an) => {
+          const portal = await an.startActor<typeof Rude>('chatty', { module: RUDE })
+          const before = heapMb()
+          expect(await portal.call('sayToChannel', 200, 200_000)).toBe(true)
+          // The channel was drained before the answer went out on the link, or shortly after.
+          await eventually('40 MB are not kept', () => heapMb() - before < 20)
+          await portal.cancelActor()
+        })
+      })
+    },
+  )
 
   test('R-650 the folder of the logs goes with a tree that ends in order', async () => {
     let folder: string | null = null

@@ -49,6 +49,9 @@ export const backend: Backend = {
 
 function linkTo(child: ChildProcess, peer: string): SocketTransport {
   const socket = child.stdio[LINK_FD] as Socket
+  // Node keeps what nobody listens to; the link alone says whether the event loop stays alive for it.
+  child.on('message', () => {})
+  child.channel?.unref()
   // The channel of Node ends with the link, and is not left to the collector.
   socket.once('close', () => {
     if (child.connected) child.disconnect()
