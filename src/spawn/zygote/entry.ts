@@ -9,6 +9,10 @@ import { setFlagsFromString } from 'node:v8'
 const folder = process.env.HARROW_COMPILE_CACHE
 if (folder) enableCompileCache(folder)
 
+// Before the heap grows.
+const { keepTogether } = await import('./address-space.ts')
+keepTogether()
+
 // What is ours is compiled whole, once, and not piece by piece in each child. The zygote takes it back after that.
 setFlagsFromString('--no-lazy')
 const { run } = await import('./main.ts')

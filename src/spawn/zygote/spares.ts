@@ -9,6 +9,8 @@ import type { ForkCalls } from './syscalls.ts'
 
 /** From an order until the next one is made: the child that has just got its order needs the processor more. */
 const REFILL_MS = 25
+/** A zygote that is not quiet is asked again, each time after twice as long: 6 s in all. */
+const MOST_TRIES = 8
 /** So many that die while they wait are enough: orders are forked as they come then. */
 const MOST_LOSSES = 3
 /** Said by a child that waits. */
@@ -72,11 +74,17 @@ export class Spares {
 
   /** An order has been served. */
   refill(): void {
-    if (this.#isOff || this.#waiting || this.#timer) return
+    if (this.#isOff || this.#waiting) return
+    clearTimeout(this.#timer)
+    this.#tryIn(REFILL_MS, MOST_TRIES)
+  }
+
+  #tryIn(ms: number, tries: number): void {
     this.#timer = setTimeout(() => {
-      this.#timer = undefined
+      if (this.#isOff || this.#waiting) return
       if (this.#maker.isQuiet()) this.#make()
-    }, REFILL_MS).unref()
+      else if (tries > 1) this.#tryIn(2 * ms, tries - 1)
+    }, ms).unref()
   }
 
   #make(): void {
