@@ -89,7 +89,7 @@ function config(pool: string): string {
 import { harrow } from 'harrow/vitest'
 
 export default defineConfig({
-  plugins: [harrow(${forked ? "{ pool: 'zygote' }" : ''})],
+  plugins: [harrow(${forked ? "{ pool: 'zygote', zygote: { wait: true } }" : ''})],
   test: { testTimeout: 2000, hookTimeout: 2500, pool: ${JSON.stringify(forked ? 'forks' : pool)}, maxWorkers: 2 },
 })
 `

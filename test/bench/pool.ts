@@ -58,7 +58,7 @@ const SUITES: Record<string, Suite> = {
 
 /** Of `test` and `plugins`. */
 const POOLS: Record<string, string> = {
-  zygote: `plugins: [harrow({ pool: 'zygote' })], test: { pool: 'forks',`,
+  zygote: `plugins: [harrow({ pool: 'zygote', zygote: { wait: true } })], test: { pool: 'forks',`,
   harrow: `plugins: [harrow()], test: { pool: 'forks',`,
   forks: `test: { pool: 'forks',`,
   threads: `test: { pool: 'threads',`,

@@ -12,7 +12,8 @@ const USAGE = `npm run bench:suites -- --dir DIR [options]
   --dir DIR        a folder of projects, each with its packages and vitest installed. DIR/bench.json, if it is there, says more of
                    them by folder: { "folder": { "args": ["src/array"], "config": "vite.config.ts", "coverage": true } }
   --only a,b       only these folders
-  --pools a,b      of forks (vitest alone), harrow (the plugin on forks), zygote; the first one is what others are compared with
+  --pools a,b      of forks (vitest alone), harrow (the plugin on forks), zygote, waiting (for the zygote); the first one is what
+                   others are compared with
   --rounds 2       timed rounds after the one that learns; 0: only the results are compared
   --workers 2
   --limit 300      seconds until a run is ended
@@ -48,6 +49,7 @@ const PLUGINS: Record<string, string> = {
   forks: '',
   harrow: 'harrow()',
   zygote: `harrow({ pool: 'zygote' })`,
+  waiting: `harrow({ pool: 'zygote', zygote: { wait: true } })`,
 }
 const CONFIGS = ['vitest', 'vite'].flatMap((name) =>
   ['ts', 'mts', 'js', 'mjs', 'cts', 'cjs'].map((end) => `${name}.config.${end}`),
@@ -77,7 +79,7 @@ else await main(resolve(values.dir))
 async function main(dir: string): Promise<void> {
   const pools = values.pools.split(',')
   const strange = pools.find((pool) => !(pool in PLUGINS))
-  if (strange !== undefined) throw new Error(`--pools: forks, harrow and zygote are known, not ${strange}`)
+  if (strange !== undefined) throw new Error(`--pools: forks, harrow, zygote and waiting are known, not ${strange}`)
   const known = join(dir, 'bench.json')
   const facts: Record<string, Facts> = existsSync(known) ? JSON.parse(readFileSync(known, 'utf8')) : {}
   const all = readdirSync(dir).filter((name) => existsSync(join(dir, name, 'node_modules/vitest/package.json')))

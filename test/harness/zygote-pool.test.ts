@@ -121,7 +121,7 @@ describe.skipIf(able !== true)('the pool zygote', () => {
     project = makeProject({
       ...files,
       'vitest.config.ts': config(
-        `{ pool: 'zygote', zygote: { exclude: ['excluded.*'] }, hang: { grace: 400 } }`,
+        `{ pool: 'zygote', zygote: { exclude: ['excluded.*'], wait: true }, hang: { grace: 400 } }`,
         `env: { OF_PROJECT: 'yes', EXPECTED_CWD: process.cwd() }, globals: true, setupFiles: ['./setup.ts']`,
       ),
     })
@@ -227,7 +227,7 @@ describe.skipIf(able !== true)('the pool zygote, when all does not go well', () 
         }, 60_000)`,
       'plain.test.ts': `import { test } from 'vitest'\ntest('is well', () => {})`,
       'other.test.ts': `import { test } from 'vitest'\ntest('is well', () => {})`,
-      'vitest.config.ts': config(`{ pool: 'zygote' }`),
+      'vitest.config.ts': config(`{ pool: 'zygote', zygote: { wait: true } }`),
     })
   })
   afterAll(() => project?.remove())

@@ -8,6 +8,7 @@ import { backend } from '../../../src/spawn/zygote/parent.ts'
 import { type InnerWorker, type PoolOptions, useProcess } from '../../compat.ts'
 import { WORKER_ENV, type WorkerConfig } from '../../protocol.ts'
 import type { ResolvedZygote } from '../../zygote-options.ts'
+import type { WorkerOrder } from './birth.ts'
 import { globs } from './globs.ts'
 import { LateWorker } from './late-worker.ts'
 import { type FileFacts, Learned } from './learned.ts'
@@ -27,6 +28,15 @@ const PROFILE = /^--(?:cpu-prof|heap-prof|prof\b|trace-events?-|report-|diagnost
 
 /** Two workers that start at once count twice. The next run goes on where this one ends. */
 const MOST_LEFT_OUT = 12
+
+/**
+ * Milliseconds of CPU. What the start of a zygote takes, with the first children, which tell their pages; and what it saves for a
+ * file that is forked: for any, by its environment, and at most by packages that it need not load. Measured on two cores.
+ */
+const START_COST_MS = 3000
+const GAIN_MS = 200
+const DOM_GAIN_MS = 500
+const MOST_WARM_GAIN_MS = 1000
 
 /** What the machine says, asked once a process. */
 let tried: Promise<true | string> | undefined
@@ -53,6 +63,8 @@ export class Forker {
   #dry = true
   /** How often something was left out: each time a zygote was started for nothing. */
   #leftOut = 0
+  /** Zygotes that start while child processes run, one after the other. */
+  #starting: Promise<void> | undefined
   /** What a zygote that runs has loaded, with its versions. */
   #loaded: string | undefined
 
@@ -103,45 +115,76 @@ export class Forker {
     try {
       const obstacle = flagInTheWay(wanted.pool) ?? (await whyNot())
       if (obstacle !== undefined) throw new Error(obstacle)
-      return await this.#fork(wanted)
+      if (!this.#options.wait && !this.#isReady(wanted)) return undefined
+      return (await this.#try(wanted, (order) => this.#zygotes.worker(order))).asChildProcess()
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
-      this.#note(`the pool zygote cannot fork: ${general(why)}. Child processes run instead, as with the pool forks.`)
+      this.#cannot(error)
       return undefined
     }
   }
 
-  async #fork(wanted: Wanted): Promise<ChildProcess> {
-    const { pool, env, argv, config } = wanted
+  #cannot(error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error)
+    this.#note(`the pool zygote cannot fork: ${general(why)}. Child processes run instead, as with the pool forks.`)
+  }
+
+  /** Starts what is not ready, where that is of use: while it starts, child processes run. */
+  #isReady(wanted: Wanted): boolean {
+    const { order } = this.#orderOf(wanted)
+    if (this.#zygotes.isReady(order)) return true
+    const { vitest } = wanted.pool.project
+    if (!vitest.config.watch && !this.#isWorthIt(wanted.pool)) return false
+    this.#starting ??= this.#try(wanted, (again) => this.#zygotes.start(again))
+      .catch((error) => this.#cannot(error))
+      .finally(() => {
+        this.#starting = undefined
+      })
+    return false
+  }
+
+  #isWorthIt({ project: { vitest }, environment }: PoolOptions): boolean {
+    const files = vitest.state.getPaths().length - vitest.config.maxWorkers
+    const dom = /dom$/.test(environment.name) ? DOM_GAIN_MS : 0
+    const warm = this.#learned ? this.#learned.warmMs() : this.#warm.length > 0 ? MOST_WARM_GAIN_MS : 0
+    return files * (GAIN_MS + dom + Math.min(warm, MOST_WARM_GAIN_MS)) > START_COST_MS
+  }
+
+  #orderOf({ pool, env, argv, config }: Wanted): { order: WorkerOrder; warm: readonly string[] } {
     const { [WORKER_ENV]: _, ...rest } = env
     const start = this.#dry ? startOf(pool) : null
     // Without the environment and the globals of a worker, a module that asks for them at its import is not what it would be there.
     const warm = start === null && this.#learned ? [] : this.#warm
+    const order = {
+      execArgv: pool.execArgv,
+      env: strings(rest),
+      argv,
+      facts: {
+        vitest: pool.distPath,
+        environment: [...(PACKAGES[pool.environment.name] ?? [])],
+        warm: [...warm],
+        config: { ...config, record: null },
+        start: start?.bytes ?? null,
+      },
+      sticky: start?.sticky,
+      record: config.record,
+    }
+    return { order, warm }
+  }
+
+  /** With less, where the zygote does not start with all or cannot be forked. */
+  async #try<T>(wanted: Wanted, action: (order: WorkerOrder) => Promise<T>): Promise<T> {
+    const { order, warm } = this.#orderOf(wanted)
     try {
-      const child = await this.#zygotes.worker({
-        execArgv: pool.execArgv,
-        env: strings(rest),
-        argv,
-        facts: {
-          vitest: pool.distPath,
-          environment: [...(PACKAGES[pool.environment.name] ?? [])],
-          warm: [...warm],
-          config: { ...config, record: null },
-          start: start?.bytes ?? null,
-        },
-        sticky: start?.sticky,
-        record: config.record,
-      })
-      return child.asChildProcess()
+      return await action(order)
     } catch (error) {
       const unsafe = UnsafeImports.in(error)
       if (unsafe.length > 0) {
         this.#leaveOut(unsafe)
-        return await this.#fork(wanted)
+        return await this.#try(wanted, action)
       }
-      if (start !== null && error instanceof Error && /could not start|not ready/.test(error.message)) {
+      if (order.facts.start !== null && error instanceof Error && /could not start|not ready/.test(error.message)) {
         this.#dry = false
-        return await this.#fork(wanted)
+        return await this.#try(wanted, action)
       }
       // A module that leaves a timer or a connection open: without it a fork is sound.
       if (warm.length === 0 || !(error instanceof Error && /not quiet/.test(error.message))) throw error
@@ -150,7 +193,7 @@ export class Forker {
       )
       this.#warm = []
       this.#hasOpen = true
-      return await this.#fork(wanted)
+      return await this.#try(wanted, action)
     }
   }
 

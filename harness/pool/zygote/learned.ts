@@ -70,13 +70,21 @@ export class Learned {
 
   /** Paths of modules in node_modules, the slowest first. The same for the whole of a run, but for what is left out. */
   warm(): string[] {
-    const slow = Object.entries(this.#state.imports)
+    const found = new Set<string>()
+    for (const [path] of this.#slow()) this.#gather(path, found, new Set())
+    return [...found].slice(0, MOST_LOADED)
+  }
+
+  /** What the slowest import takes; one may be part of another, so they do not add up. */
+  warmMs(): number {
+    return this.#slow()[0]?.[1].ms ?? 0
+  }
+
+  #slow(): [path: string, one: Import][] {
+    return Object.entries(this.#state.imports)
       .filter(([path, { ms }]) => ms >= LEAST_MS && existsSync(path))
       .sort(([, a], [, b]) => b.ms - a.ms)
       .slice(0, MOST_WARM)
-    const found = new Set<string>()
-    for (const [path] of slow) this.#gather(path, found, new Set())
-    return [...found].slice(0, MOST_LOADED)
   }
 
   /** In the place of one that is left out, what it imports. */

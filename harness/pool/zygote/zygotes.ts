@@ -20,6 +20,9 @@ const ENTRY = fileURLToPath(new URL(`./entry${import.meta.url.endsWith('.ts') ? 
 
 export class Zygotes {
   readonly #zygotes = new Map<string, Promise<ZygoteClient>>()
+  /** Of these, those that take orders. */
+  readonly #ready = new Set<string>()
+  #giveUp = new AbortController()
   #channels: Promise<Channels> | undefined
   #ended = false
 
@@ -33,25 +36,45 @@ export class Zygotes {
     return await new Birth(calls, channels, order, () => this.#zygoteFor(order)).child()
   }
 
-  #zygoteFor({ execArgv, env, facts, sticky }: WorkerOrder): Promise<ZygoteClient> | string {
+  /** Is there one that needs not be waited for? */
+  isReady(order: WorkerOrder): boolean {
+    return this.#ready.has(keyOf(order))
+  }
+
+  /** Starts it, unless there is one or the run ends. @throws Error that says why there is none */
+  async start(order: WorkerOrder): Promise<void> {
+    const { signal } = this.#giveUp
+    try {
+      await this.#zygoteFor(order)
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  #zygoteFor(order: WorkerOrder): Promise<ZygoteClient> | string {
     if (this.#ended) return 'the run is over'
-    // Its children are members of the run, each with a label of its own.
-    const { [SESSION_ENV]: _, [MEMBER_ENV]: __, ...common } = env
-    const key = JSON.stringify([execArgv, { ...facts, start: sticky }, common])
+    const { execArgv, facts } = order
+    const key = keyOf(order)
     const known = this.#zygotes.get(key)
     if (known) return known
     const kind = { tree: '', execArgv: [...execArgv, ...NODE_FLAGS], warm: [], bare: true, entry: ENTRY }
-    const zygote = ZygoteClient.start(kind, {
-      ...common,
+    const variables = {
+      ...commonOf(order),
       [FACTS_ENV]: JSON.stringify(facts),
       ...(facts.config.compileCache !== null && { HARROW_COMPILE_CACHE: facts.config.compileCache }),
-    })
+    }
+    const zygote = ZygoteClient.start(kind, variables, this.#giveUp.signal)
     this.#zygotes.set(key, zygote)
     const forget = (): void => {
-      if (this.#zygotes.get(key) === zygote) this.#zygotes.delete(key)
+      if (this.#zygotes.get(key) !== zygote) return
+      this.#zygotes.delete(key)
+      this.#ready.delete(key)
     }
     zygote.then(
-      ({ closed }) => closed.then(forget),
+      ({ closed }) => {
+        if (this.#zygotes.get(key) === zygote) this.#ready.add(key)
+        void closed.then(forget)
+      },
       () => {},
     )
     return zygote
@@ -62,10 +85,24 @@ export class Zygotes {
     this.#ended ||= over
     const all = [...this.#zygotes.values()]
     this.#zygotes.clear()
+    this.#ready.clear()
+    this.#giveUp.abort()
+    this.#giveUp = new AbortController()
     await Promise.all(all.map((zygote) => zygote.then((one) => one.end()).catch(() => {})))
     if (!over) return
     const channels = this.#channels
     this.#channels = undefined
     await channels?.then((one) => one.close()).catch(() => {})
   }
+}
+
+/** Without what each member of the run has of its own. */
+function commonOf({ env }: WorkerOrder): Record<string, string> {
+  const { [SESSION_ENV]: _, [MEMBER_ENV]: __, ...common } = env
+  return common
+}
+
+function keyOf(order: WorkerOrder): string {
+  const { execArgv, facts, sticky } = order
+  return JSON.stringify([execArgv, { ...facts, start: sticky }, commonOf(order)])
 }

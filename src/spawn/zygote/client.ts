@@ -67,8 +67,17 @@ export class ZygoteClient {
     })
   }
 
-  /** Starts one. @throws Error with what it said */
-  static async start(kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
+  /**
+   * Starts one.
+   *
+   * @param signal ends one that is not ready yet
+   * @throws Error with what it said
+   */
+  static async start(
+    kind: ZygoteKind,
+    env: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<ZygoteClient> {
     const tail = new OutputTail({ mode: 'file', path: join(runtimeDir(), `zygote-${randomUUID().slice(0, 8)}.log`) })
     const fd = tail.open()
     const child = spawn(
@@ -91,6 +100,9 @@ export class ZygoteClient {
     const socket = child.stdio[3] as Socket
     socket.on('error', () => {})
     starting.add(child)
+    const giveUp = (): void => void child.kill('SIGKILL')
+    signal?.addEventListener('abort', giveUp)
+    if (signal?.aborted) giveUp()
     try {
       const { path, pid } = await firstReply(child, socket, tail)
       const client = new ZygoteClient(socket, path, pid, child)
@@ -103,6 +115,7 @@ export class ZygoteClient {
       throw error
     } finally {
       starting.delete(child)
+      signal?.removeEventListener('abort', giveUp)
       child.unref()
       socket.unref()
     }
