@@ -1,8 +1,9 @@
 // npm run bench:zygote: start to first reply of a forked actor beside its peers and the limit (a fork server in C), and the
-// memory of idle actors. Each way once a round, in an order that turns. --rounds N --modules N
+// memory of idle actors. Each way once a round, in an order that turns. --rounds N --modules N --only start|crowd --actors N
+// (how many are alive at once in the crowd)
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
@@ -11,10 +12,16 @@ import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { build } from '../../scripts/dev/build.ts'
 import { root } from '../../scripts/dev/checkout.ts'
+import { type Crowd, crowd, pssKiB } from './crowd.ts'
 import { median, range, table } from './table.ts'
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '10' }, modules: { type: 'string', default: '300' } },
+  options: {
+    rounds: { type: 'string', default: '10' },
+    modules: { type: 'string', default: '300' },
+    actors: { type: 'string', default: '1000' },
+    only: { type: 'string' },
+  },
 })
 const rounds = Number(values.rounds)
 if (!build()) process.exit(1)
@@ -107,11 +114,31 @@ const bareThread =
     return ms
   }
 
-const pssKiB = (pid: number): number =>
-  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1])
+async function crowds(actors: number): Promise<void> {
+  const options = {
+    harrow,
+    actors,
+    module: `file://${join(makeModules(0), 'tasks.mjs')}`,
+    spawnMethod: 'zygote' as const,
+    spawnOpts: { fallback: false },
+  }
+  await harrow.openRoot({ registryAddrs: [`unix:${folder}/c.sock`], logLevel: 'silent' }, async () => {
+    const rows: [string, Crowd][] = []
+    for (const how of ['cancel', 'SIGKILL'] as const) rows.push([how, await crowd(options, how)])
+    console.log(`\n### ${actors} actors alive at once, Node ${process.version}`)
+    table(
+      ['ended by', 'started ms', 'a call to each ms', 'PSS MiB', 'memory taken MiB', 'until all are collected ms'],
+      rows.map(([how, { upMs, callMs, pssMiB, takenMiB, endMs }]) => [
+        how,
+        ...[upMs, callMs, pssMiB, takenMiB, endMs].map((value) => value.toFixed(0)),
+      ]),
+    )
+  })
+}
 
 try {
-  for (const count of [0, Number(values.modules)]) {
+  if (values.only === 'crowd') await crowds(Number(values.actors))
+  for (const count of values.only === 'crowd' ? [] : [0, Number(values.modules)]) {
     const place = makeModules(count)
     const module = `file://${join(place, 'tasks.mjs')}`
     await harrow.openRoot({ registryAddrs: [`unix:${folder}/r${count}.sock`], logLevel: 'silent' }, async () => {
