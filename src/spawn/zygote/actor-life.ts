@@ -17,6 +17,9 @@ export interface ActorTask {
 /** From a fork until its child has done what all children do. */
 const BUSY_MS = 150
 
+/** From its birth until what that took is given back. */
+const TRIM_MS = 250
+
 export const actorLife: Life = {
   telling: { after: BUSY_MS, files: false },
 
@@ -36,7 +39,9 @@ export const actorLife: Life = {
   rehearse,
   hasSpares: true,
 
-  live({ task }: Order) {
+  live({ task }: Order, { calls }) {
+    // What was read and compiled until then is a tenth of its own memory.
+    setTimeout(() => calls.trimHeap(), TRIM_MS).unref()
     const { name, uuid, parentAddr } = task as ActorTask
     return childMain({
       aid: { name, uuid },

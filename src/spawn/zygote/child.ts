@@ -28,7 +28,7 @@ export interface Life {
    */
   rehearse?(): Promise<void>
   /** From a turn of the loop of its own. */
-  live(order: Order): Promise<void>
+  live(order: Order, zygote: Zygote): Promise<void>
 }
 
 /** What the zygote knows of itself, for the child to undo. */
@@ -134,7 +134,7 @@ function lead({ zygote, pid, exit }: Child, order: Order, { begin, live }: Life)
     calls.exitNow(1)
   }
   // Not here: we may be in the midst of the zygote's turn.
-  setImmediate(() => void live(order))
+  setImmediate(() => void live(order, zygote))
 }
 
 /** In the zygote: calls what a birth calls and a zygote does not, without effect, so that V8 has compiled it. */

@@ -3,7 +3,7 @@
  * taken for granted: {@link file://./self-test.ts} tries all of it before the backend is used.
  */
 import { readFileSync } from 'node:fs'
-import { openLibrary } from '../../process/native.ts'
+import { type Library, openLibrary } from '../../process/native.ts'
 
 export interface ForkCalls {
   /**
@@ -40,6 +40,8 @@ export interface ForkCalls {
   copyNow(address: number, bytes: number): boolean
   /** Puts pages of files into our tables that would be put there at the first look at each. false when the kernel cannot. */
   mapNow(address: number, bytes: number): boolean
+  /** Gives the system back what malloc holds and nobody uses; without effect where the C library has no such call. */
+  trimHeap(): void
   lastError(): string
 }
 
@@ -87,6 +89,7 @@ function bind(): ForkCalls | { missing: string } {
     const dup2 = library.func('int dup2(int from, int to)')
     const exit = library.func('void _exit(int code)')
     const mmap = library.func('void *mmap(size_t at, size_t bytes, int access, int flags, int fd, long offset)')
+    const trim = optional(library, 'int malloc_trim(size_t left)')
     const loop = defaultLoop()
     const status = [0]
     return {
@@ -131,10 +134,19 @@ function bind(): ForkCalls | { missing: string } {
       },
       copyNow: (address, bytes) => madvise(address, bytes, MADV_POPULATE_WRITE) === 0,
       mapNow: (address, bytes) => madvise(address, bytes, MADV_POPULATE_READ) === 0,
+      trimHeap: () => void trim?.(0),
       lastError,
     }
   } catch (error) {
     return { missing: `it needs functions that this Node does not give away (${(error as Error).message})` }
+  }
+}
+
+function optional(library: Library, prototype: string): ReturnType<Library['func']> | undefined {
+  try {
+    return library.func(prototype)
+  } catch {
+    return undefined
   }
 }
 
