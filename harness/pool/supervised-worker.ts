@@ -68,6 +68,8 @@ export class SupervisedWorker implements PoolWorker {
   #traces = 0
   /** A request runs: vitest waits for `testfileFinished`. */
   #running = false
+  /** vitest waits for `stopped`, for a minute, whatever becomes of the worker. */
+  #stopping = false
   /** Work that must be done before vitest hears that the file is finished. */
   #pending: Promise<unknown>[] = []
   #absent: Evidence[] = []
@@ -135,9 +137,10 @@ export class SupervisedWorker implements PoolWorker {
         this.#watch('run')
       } else if (m.type === 'stop') {
         if (this.#patient.dead || this.#patient.ending || this.#patient.over) {
-          queueMicrotask(() => this.#emit('message', { __vitest_worker_response__: true, type: 'stopped' }))
+          queueMicrotask(() => this.#sayStopped())
           return
         }
+        this.#stopping = true
         this.#watch('stop')
       }
     }
@@ -177,6 +180,7 @@ export class SupervisedWorker implements PoolWorker {
       return
     }
     if (m.type === 'started' || m.type === 'stopped' || m.type === 'testfileFinished') this.#unwatch()
+    if (m.type === 'stopped') this.#stopping = false
     if (m.type === 'testfileFinished') {
       this.#running = false
       void this.#fileFinished(message)
@@ -211,6 +215,12 @@ export class SupervisedWorker implements PoolWorker {
     this.#filter?.started()
     this.#run.workerDied(this.#patient, this.#files(), code, signal)
     this.#emit('exit', code, signal)
+    if (this.#stopping) this.#sayStopped()
+  }
+
+  #sayStopped(): void {
+    this.#stopping = false
+    this.#emit('message', { __vitest_worker_response__: true, type: 'stopped' })
   }
 
   /** A limit of vitest's own passed; the worker goes on, the dump is there. */

@@ -141,3 +141,23 @@ describe('a folder for dumps that cannot be written', () => {
     }
   }, 90_000)
 })
+
+test('a worker that dies when it is stopped does not keep the run from ending', async () => {
+  const project = makeProject({
+    // vitest alone waits for its answer for a minute.
+    'dies.js': `export default {
+      name: 'dies',
+      viteEnvironment: 'ssr',
+      setup: () => ({ teardown() { process.kill(process.pid, 'SIGKILL') } }),
+    }`,
+    'a.test.ts': `import { test } from 'vitest'\ntest('is well', () => {})`,
+    'vitest.config.ts': config('', `environment: './dies.js'`),
+  })
+  try {
+    const run = await project.vitest([], 40_000)
+    expect([run.late, run.code], run.output).toEqual([false, 0])
+    expect(run.survivors).toEqual([])
+  } finally {
+    project.remove()
+  }
+}, 60_000)
