@@ -452,11 +452,15 @@ const CAUSES_LOOKED_AT = 8
  */
 export function isCancelled(error: unknown): boolean {
   let at = error
-  for (let depth = 0; depth < CAUSES_LOOKED_AT && typeof at === 'object' && at !== null; depth++) {
-    const { code, name, cause } = at as { code?: unknown; name?: unknown; cause?: unknown }
-    if (code === 'HARROW_CANCELLED' && BRAND in at) return true
-    if (name !== 'AbortError') return false
-    at = cause
+  try {
+    for (let depth = 0; depth < CAUSES_LOOKED_AT && typeof at === 'object' && at !== null; depth++) {
+      const { code, name, cause } = at as { code?: unknown; name?: unknown; cause?: unknown }
+      if (code === 'HARROW_CANCELLED' && BRAND in at) return true
+      if (name !== 'AbortError') return false
+      at = cause
+    }
+  } catch {
+    // A getter that throws: no error of ours, and none of Node's.
   }
   return false
 }
@@ -476,8 +480,24 @@ export function isMultiCancelled(error: unknown): boolean {
 }
 
 function headline(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return text.split('\n', 1)[0]!.slice(0, 120)
+  return thrownText(error, ({ name, message }) => `${name}: ${message}`)
+    .split('\n', 1)[0]!
+    .slice(0, 120)
+}
+
+/**
+ * What to say of anything that was thrown. Never throws itself: what handles an error must come to its end also when that has a
+ * message that is no text, no prototype, or getters that throw.
+ *
+ * @param said of an error; its message by default
+ * @internal
+ */
+export function thrownText(thrown: unknown, said: (error: Error) => unknown = (error) => error.message): string {
+  try {
+    return String(thrown instanceof Error ? said(thrown) : thrown)
+  } catch {
+    return `a thrown ${typeof thrown} that has no text`
+  }
 }
 
 function named(Class: { prototype: Error }, name: string): void {

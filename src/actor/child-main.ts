@@ -1,5 +1,5 @@
 /** The life of a child actor, the same for every backend (R-006, R-141); entries of backends call it and nothing else. */
-import { ContextCancelled, InternalError, type TransportClosed } from '../errors.ts'
+import { ContextCancelled, InternalError, type TransportClosed, thrownText } from '../errors.ts'
 import { runDetached, type Scope } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress, parseAddress, socketAddress } from '../wire/address.ts'
@@ -49,7 +49,7 @@ export async function childMain(boot: ChildBoot): Promise<void> {
       code = await live(boot, scope)
     })
   } catch (error) {
-    log('error', `${boot.aid.name}: ${error instanceof Error ? error.stack : String(error)}`)
+    log('error', `${boot.aid.name}: ${thrownText(error, ({ stack, message }) => stack ?? message)}`)
     code = 1
   }
   clearInterval(keepAlive)
@@ -156,7 +156,7 @@ async function bootUp(actor: Actor, link: Peer, spec: SpawnSpec): Promise<boolea
 }
 
 async function tellAndEnd(actor: Actor, link: Peer, error: unknown): Promise<void> {
-  log('error', `${actor}: ${error instanceof Error ? error.stack : String(error)}`)
+  log('error', `${actor}: ${thrownText(error, ({ stack, message }) => stack ?? message)}`)
   if (link.connected) sendError(actor, link, 0, error)
   await actor.server?.refuse()
   await link.close(actor.vars.deadlines.linkDrain)

@@ -1,3 +1,4 @@
+import { thrownText } from '../errors.ts'
 import { monotonic } from '../scope/clock.ts'
 import { log } from './log.ts'
 
@@ -39,7 +40,7 @@ export class LifetimeStack {
           log('error', 'a lifetime callback took too long and was given up')
         }
       } catch (error) {
-        log('error', `a lifetime callback failed: ${error instanceof Error ? error.stack : String(error)}`)
+        log('error', `a lifetime callback failed: ${thrownText(error, ({ stack, message }) => stack ?? message)}`)
       }
     }
   }

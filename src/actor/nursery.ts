@@ -1,5 +1,13 @@
 /** A nursery whose children are actors: it ends when all have ended, and when one fails, all are cancelled (R-120 to R-137). */
-import { ActorGroupError, CancelledError, isCancelled, RuntimeFailure, TransportClosed, UsageError } from '../errors.ts'
+import {
+  ActorGroupError,
+  CancelledError,
+  isCancelled,
+  RuntimeFailure,
+  TransportClosed,
+  thrownText,
+  UsageError,
+} from '../errors.ts'
 import { monotonic } from '../scope/clock.ts'
 import { currentScope, parkOn, runScope, type Scope, shield, type Task, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
@@ -224,7 +232,7 @@ export class ActorNursery {
   #fail(key: string, error: unknown): void {
     if (this.#failures.some((failure) => failure.key === key)) return
     this.#failures.push({ key, error })
-    const name = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+    const name = thrownText(error).split('\n', 1)[0]
     this.#scope?.cancel(
       new CancelledError(`nursery ${this.name}: ${name}`, { source: 'sibling', by: key, cause: error }),
     )
@@ -312,10 +320,7 @@ export class ActorNursery {
         await this.#supervisors.join()
       })
     } catch (error) {
-      log(
-        'critical',
-        `nursery ${this.name} could not end its actors: ${error instanceof Error ? error.message : error}`,
-      )
+      log('critical', `nursery ${this.name} could not end its actors: ${thrownText(error)}`)
     }
     this.exited = this.children.size === 0
     this.actor.nurseries.delete(this)

@@ -1,6 +1,7 @@
 /** From a function to the module and the name under which another actor finds it (R-013). */
 import { Session } from 'node:inspector'
 import { pathToFileURL } from 'node:url'
+import { thrownText } from '../errors.ts'
 import { describe, shapeOf } from './endpoints.ts'
 
 export interface Reference {
@@ -40,7 +41,7 @@ async function importFor(name: string, url: string): Promise<Record<string, unkn
   try {
     return (await import(url)) as Record<string, unknown>
   } catch (error) {
-    throw notExported(name, `${url} cannot be imported (${error instanceof Error ? error.message : String(error)})`)
+    throw notExported(name, `${url} cannot be imported (${thrownText(error)})`)
   }
 }
 

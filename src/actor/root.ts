@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
-import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, UsageError } from '../errors.ts'
+import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText, UsageError } from '../errors.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
 import { endBackends } from '../spawn/at-runtime-end.ts'
@@ -219,7 +219,7 @@ async function live<T>(actor: Actor, body: (root: Actor) => Promise<T>, options:
     try {
       await shield(2 * deadlines.peersClear + deadlines.nurseryCancel, 'the end of the root', () => endActor(actor))
     } catch (error) {
-      log('critical', `the root did not end in order: ${error instanceof Error ? error.message : String(error)}`)
+      log('critical', `the root did not end in order: ${thrownText(error)}`)
     }
     await shield(2 * deadlines.killConfirm, 'the end of what backends keep', endBackends).catch(() => {})
     signals?.()
@@ -265,7 +265,7 @@ function makeLogDir(tree: string): string | null {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     return folder
   } catch (error) {
-    log('warning', `no folder for the logs of actors: ${error instanceof Error ? error.message : String(error)}`)
+    log('warning', `no folder for the logs of actors: ${thrownText(error)}`)
     return null
   }
 }

@@ -6,9 +6,11 @@ import {
   MsgTypeError,
   RuntimeFailure,
   TransportClosed,
+  thrownText,
   type Uid,
 } from '../errors.ts'
 import { currentScope, runDetached, Task } from '../scope/index.ts'
+import { cut } from '../wire/error-box.ts'
 import { type Kind, Msg, type Start } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
@@ -259,14 +261,21 @@ function sendResult(actor: Actor, peer: Peer, cid: number, value: unknown): void
   }
 }
 
-/** Sends what a task threw. An error that cannot be encoded is told as far as it can (R-005, R-320). */
+/** Sends what a task threw. An error that cannot be encoded is told as far as it can (R-005, R-320): whoever called has an answer. */
 export function sendError(actor: Actor, peer: Peer, cid: number, error: unknown): void {
   try {
     peer.reply([Msg.error, cid, packError(error, actor.uid)])
   } catch (cause) {
-    log('error', `an error could not be sent to ${peer.aid.name}: ${String(cause)}`)
+    log('error', `an error could not be sent to ${peer.aid.name}: ${thrownText(cause)}`)
     const plain = cause instanceof MsgTypeError ? cause.message : 'it could not be encoded'
-    const stand = new RuntimeFailure(`${error instanceof Error ? error.message : String(error)} (${plain})`)
-    peer.reply([Msg.error, cid, packError(stand, actor.uid)])
+    sendStand(actor, peer, cid, `${cut(thrownText(error))} (${cut(plain)})`)
+  }
+}
+
+function sendStand(actor: Actor, peer: Peer, cid: number, text: string): void {
+  try {
+    peer.reply([Msg.error, cid, packError(new RuntimeFailure(text), actor.uid)])
+  } catch {
+    peer.reply([Msg.error, cid, packError(new RuntimeFailure('an error that could not be sent'), actor.uid)])
   }
 }

@@ -1,5 +1,5 @@
 /** A block that owns tasks: it ends when all have ended, and when one fails, the others are cancelled. */
-import { CancelledError, TaskGroupError, UsageError } from '../errors.ts'
+import { CancelledError, TaskGroupError, thrownText, UsageError } from '../errors.ts'
 import { scopeLimits } from './limits.ts'
 import { park } from './park.ts'
 import { current, currentScope, hold, Scope } from './scope.ts'
@@ -11,6 +11,7 @@ export interface TaskNurseryOptions {
   name?: string
   /** `'all'`: one failure cancels all others. `'none'`: tasks are on their own, and `onError` hears of failures. @default 'all' */
   supervise?: 'all' | 'none'
+  /** Told of each failure with `supervise: 'none'`. What it throws fails the nursery, as the body would. */
   onError?(error: unknown, task: Task): void
   /** How long a cancelled task may take that does not react, milliseconds. @default 500 */
   graceMs?: number
@@ -111,18 +112,23 @@ export class TaskNursery {
   }
 
   #failed(task: Task, error: unknown): void {
-    const cancelled = task.isCancel(error)
-    if (!task.givenUp && !cancelled) {
+    try {
+      const cancelled = task.isCancel(error)
+      if (cancelled && task.cancelCalled) task.cancelledCaught = true
+      if (task.givenUp || cancelled) return
       if (this.#options.supervise === 'none') this.#options.onError?.(error, task)
       else this.#fail(error, task.name)
+    } catch (thrown) {
+      this.#fail(thrown, `onError for ${task.name}`)
+    } finally {
+      // Whatever was thrown: a task that does not end would hold its nursery for ever.
+      this.#ended(task)
     }
-    if (cancelled && task.cancelCalled) task.cancelledCaught = true
-    this.#ended(task)
   }
 
   #fail(error: unknown, by: string): void {
     this.#failures.push(error)
-    const text = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+    const text = thrownText(error).split('\n', 1)[0]
     this.scope.cancel(new CancelledError(`${by} failed: ${text}`, { source: 'sibling', by, cause: error }))
   }
 
@@ -208,7 +214,11 @@ export class TaskNursery {
 /** A group of one is its member, at any depth (R-311). */
 export function collapse(error: unknown): unknown {
   let at = error
-  while (at instanceof TaskGroupError && at.errors.length === 1) at = at.errors[0]
+  try {
+    while (at instanceof TaskGroupError && at.errors.length === 1) at = at.errors[0]
+  } catch {
+    // A proxy that does not want to be looked at is no group.
+  }
   return at
 }
 

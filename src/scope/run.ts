@@ -1,6 +1,6 @@
 /** Code in a scope of its own: with a deadline, behind a shield, under an `AbortSignal`. */
 import { CancelledError, TimeoutError, UsageError } from '../errors.ts'
-import { checkMs, scopeLimits } from './limits.ts'
+import { checkMs, checkSignal, scopeLimits } from './limits.ts'
 import { current, currentScope, hold, Scope } from './scope.ts'
 import { afterGrace, giveUp, taskOf } from './task.ts'
 
@@ -10,6 +10,12 @@ export interface ScopeOptions {
   /** It is cancelled after so many milliseconds. */
   limitMs?: number
   /** Its abort cancels the scope. */
+  signal?: AbortSignal
+}
+
+/** Limits of a scope that have been checked: what is wrong must throw before there is a scope that hangs below its parent. */
+interface Limits {
+  limitMs?: number
   signal?: AbortSignal
 }
 
@@ -23,6 +29,7 @@ type Outcome<T> = { value: T } | { cancelled: CancelledError }
  * A body that does not react within `taskGrace` (500 ms) is given up: the scope is left, and the body's later end is nobody's
  * business (R-003).
  *
+ * @throws UsageError for a limit or a signal that is none
  * @example
  * ```ts
  * import { runScope, sleep } from 'harrow'
@@ -38,7 +45,11 @@ type Outcome<T> = { value: T } | { cancelled: CancelledError }
  */
 export async function runScope<T>(options: ScopeOptions, body: (scope: Scope) => Promise<T>): Promise<T | undefined> {
   const outer = currentScope()
-  const outcome = await runIn(new Scope(outer, options.name ?? 'scope', outer), options, body)
+  const limits: Limits = {
+    ...(options.limitMs !== undefined && { limitMs: checkMs('runScope({ limitMs })', options.limitMs) }),
+    ...(options.signal !== undefined && { signal: checkSignal('runScope({ signal })', options.signal) }),
+  }
+  const outcome = await runIn(new Scope(outer, options.name ?? 'scope', outer), limits, body)
   return 'value' in outcome ? outcome.value : undefined
 }
 
@@ -139,7 +150,7 @@ export async function withCleanup<T>(
  * @throws the signal's reason when it was aborted, as `fetch` would
  */
 export async function withSignal<T>(signal: AbortSignal, body: (scope: Scope) => Promise<T>): Promise<T> {
-  signal.throwIfAborted()
+  checkSignal('withSignal()', signal).throwIfAborted()
   const outer = currentScope()
   const outcome = await runIn(new Scope(outer, 'signal', outer), { signal }, body)
   if ('value' in outcome) return outcome.value
@@ -166,16 +177,16 @@ export async function runDetached<T>(
   }
 }
 
-async function runIn<T>(scope: Scope, options: ScopeOptions, body: (scope: Scope) => Promise<T>): Promise<Outcome<T>> {
-  const { signal, limitMs } = options
+async function runIn<T>(scope: Scope, limits: Limits, body: (scope: Scope) => Promise<T>): Promise<Outcome<T>> {
+  const { signal, limitMs } = limits
   const onAbort = (): void => {
     const cause: unknown = signal?.reason
     scope.cancel(new CancelledError('an AbortSignal was aborted', { source: 'signal', cause }))
   }
-  if (signal?.aborted) onAbort()
-  else signal?.addEventListener('abort', onAbort, { once: true })
-  if (limitMs !== undefined) scope.expireIn(checkMs('limitMs', limitMs))
   try {
+    if (signal?.aborted) onAbort()
+    else signal?.addEventListener('abort', onAbort, { once: true })
+    if (limitMs !== undefined) scope.expireIn(limitMs)
     return { value: await bounded(scope, body) }
   } catch (error) {
     if (!scope.isOwnCancel(error)) throw error

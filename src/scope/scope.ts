@@ -276,8 +276,17 @@ export class Scope {
 
 const CAUSES = 8
 
+/** Never throws: an error with getters that do is not the one that is looked for. */
 function leadsTo(error: unknown, reason: CancelledError): boolean {
   if (error === reason) return true
+  try {
+    return wraps(error, reason)
+  } catch {
+    return false
+  }
+}
+
+function wraps(error: unknown, reason: CancelledError): boolean {
   if (error instanceof AggregateError) {
     return error.errors.length > 0 && error.errors.every((one) => leadsTo(one, reason))
   }

@@ -61,9 +61,10 @@ export function errorClass(name: string): ErrorClass | null {
 
 const MOST_TEXT = 64 * 1024
 const MOST_MEMBERS = 100
-const cut = (text: unknown): string => {
-  const string = typeof text === 'string' ? text : String(text)
-  return string.length > MOST_TEXT ? `${string.slice(0, MOST_TEXT)}… (${string.length} characters)` : string
+/** A text that is too long for a message of its own is cut, and says so. */
+export const cut = (text: unknown): string => {
+  const string = typeof text === 'string' ? text : errors.thrownText(text)
+  return string.length > MOST_TEXT ? `${string.slice(0, MOST_TEXT)}… (cut: ${string.length} characters)` : string
 }
 
 /** An error of this realm or of another (`vm`). */
@@ -112,7 +113,7 @@ export function boxError(error: Error, depth = 0): ErrorBox {
 /** A thrown value that may be anything. */
 export function boxAny(value: unknown, depth = 0): unknown {
   if (isError(value)) return { error: boxError(value, depth) }
-  return canTravel(value) ? { value } : { value: String(value) }
+  return canTravel(value) ? { value } : { value: errors.thrownText(value) }
 }
 
 export function unboxAny(box: unknown): unknown {

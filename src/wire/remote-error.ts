@@ -6,9 +6,10 @@ import {
   RemoteActorError,
   type RemoteErrorDetails,
   StreamOverrun,
+  thrownText,
   type Uid,
 } from '../errors.ts'
-import { boxAny, boxError, errorClass, isError, typeName, unboxAny } from './error-box.ts'
+import { boxAny, boxError, cut, errorClass, isError, typeName, unboxAny } from './error-box.ts'
 
 /** An error on the wire. */
 export interface WireError {
@@ -40,8 +41,8 @@ export function packError(error: unknown, self: Uid): WireError {
       srcType: error.name,
       boxedType: error.name,
       relayPath: [...error.relayPath, self],
-      message: error.message,
-      stack: error.stack ?? '',
+      message: cut(error.message),
+      stack: cut(error.stack ?? ''),
       code: error.code,
       ...(error.canceller && { canceller: error.canceller }),
       source: error.cause === undefined ? null : boxAny(error.cause),
@@ -54,8 +55,8 @@ export function packError(error: unknown, self: Uid): WireError {
       srcType: error.srcTypeName,
       boxedType: error instanceof StreamOverrun && error.relayPath.length === 0 ? 'StreamOverrun' : 'RemoteActorError',
       relayPath: [...error.relayPath, self],
-      message: error.remoteMessage,
-      stack: error.remoteStack,
+      message: cut(error.remoteMessage),
+      stack: cut(error.remoteStack),
       source: boxAny(error.unwrap()),
     }
   }
@@ -66,8 +67,8 @@ export function packError(error: unknown, self: Uid): WireError {
     srcType: type,
     boxedType: type,
     relayPath: [self],
-    message: known ? String(error.message) : `thrown: ${String(error)}`,
-    stack: known ? String(error.stack ?? '') : '',
+    message: known ? cut(error.message) : `thrown: ${cut(thrownText(error))}`,
+    stack: known ? cut(error.stack ?? '') : '',
     ...(isHarrowError(error) && { code: error.code }),
     source: known ? { error: boxError(error) } : boxAny(error),
   }

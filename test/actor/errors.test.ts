@@ -208,6 +208,28 @@ describe.each(BACKENDS)('errors of an actor of %s', (backend) => {
     })
   })
 
+  test('R-005 R-320 whatever a call throws, its caller has an answer, and nobody else is harmed', async () => {
+    await tree(backend, async () => {
+      await openNursery(async (an) => {
+        const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+        const said = async (odd: Parameters<typeof Rude.throwOdd>[0]): Promise<string> => {
+          const { remoteMessage, boxedTypeName } = await failure(portal.call('throwOdd', odd))
+          return `${boxedTypeName}: ${remoteMessage}`
+        }
+        expect(await said('no prototype')).toBe('Error: thrown: a thrown object that has no text')
+        expect(await said('message')).toBe('Error: [object Object]')
+        expect(await said('trap')).toMatch(/^RuntimeFailure: a thrown object that has no text/)
+        // Longer than a frame may be; once is enough, for that takes a second.
+        if (backend === BACKENDS[0]) {
+          expect(await said('far too long')).toMatch(/^RangeError: x{65536}… \(cut: 35651584 characters\)$/)
+          expect(await said('with too much')).toMatch(/^RuntimeFailure: it carries much \(/)
+        }
+        expect(await portal.call('exclaim', 'still there')).toBe('still there!')
+        await portal.cancelActor()
+      })
+    })
+  })
+
   test('R-433 rich values keep their types', async () => {
     await tree(backend, async () => {
       await openNursery(async (an) => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { setTimeout as nodeSleep } from 'node:timers/promises'
@@ -124,6 +125,21 @@ describe('a scope', () => {
     expect(await failure(withSignal(AbortSignal.abort(reason), async () => 'never'))).toBe(reason)
   })
 
+  test('a limit or a signal that is none is refused before there is a scope', async () => {
+    const { signal } = new AbortController()
+    await runScope({}, async (scope) => {
+      for (const limitMs of [-1, Number.NaN, '5' as never]) {
+        expect(await failure(runScope({ limitMs, signal }, async () => {}))).toMatchObject({ code: 'HARROW_USAGE' })
+      }
+      for (const wrong of [null, {}, 'abort'] as never[]) {
+        expect(await failure(runScope({ signal: wrong }, async () => {}))).toMatchObject({ code: 'HARROW_USAGE' })
+        expect(await failure(withSignal(wrong, async () => {}))).toMatchObject({ code: 'HARROW_USAGE' })
+      }
+      expect(scope.firstChild).toBe(undefined)
+    })
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+
   test('callbacks run once, at once when it is cancelled already, and one that throws stops no other', async () => {
     const seen: string[] = []
     const thrown: unknown[] = []
@@ -188,6 +204,53 @@ describe('a nursery', () => {
     )
     expect(error).toBe(thrown)
     expect(reasons[0]).toMatchObject({ source: 'sibling', by: 'bad', cause: thrown })
+  })
+
+  test.each([
+    ['no prototype', () => Object.create(null) as unknown],
+    ['a message that is no text', () => Object.assign(new Error(), { message: { code: 1 } })],
+    ['a message without a text', () => Object.assign(new Error(), { message: Object.create(null) as unknown })],
+    ['getters that throw', () => Object.defineProperty(new Error(), 'message', { get: () => never() })],
+    ['traps that throw', () => new Proxy(new Error(), { get: () => never(), getPrototypeOf: () => never() })],
+    ['a symbol', () => Symbol('odd')],
+  ])('R-001 ends also when something with %s is thrown', async (_, make) => {
+    const odd = make()
+    let others: string | undefined
+    const error = await openTaskNursery(async (nursery) => {
+      nursery.spawn(async () => {
+        throw odd
+      })
+      await sleep(60_000).catch((reason: CancelledError) => {
+        others = reason.source
+        throw odd
+      })
+    }).catch((thrown: unknown) => thrown)
+    expect(others).toBe('sibling')
+    expect(error).toBeInstanceOf(TaskGroupError)
+    expect((error as TaskGroupError).errors.map((one) => one === odd)).toEqual([true, true])
+    expect((error as TaskGroupError).message).toMatch(/^2 tasks failed: /)
+  })
+
+  test('R-001 ends, and fails, when its onError throws', async () => {
+    const broken = new Error('onError is broken')
+    const told: string[] = []
+    const error = await failure(
+      openTaskNursery(
+        {
+          supervise: 'none',
+          onError(_, task) {
+            told.push(task.name)
+            throw broken
+          },
+        },
+        async (nursery) => {
+          nursery.spawn(() => Promise.reject(new Error('first')), { name: 'one' })
+          await sleep(60_000)
+        },
+      ),
+    )
+    expect(error).toBe(broken)
+    expect(told).toEqual(['one'])
   })
 
   test('R-310 several failures are a group, in order, without the cancellations that they caused', async () => {
@@ -365,3 +428,7 @@ describe('the task tree', () => {
     expect(WAIT_REASONS).toContain('call reply')
   })
 })
+
+function never(): never {
+  throw new Error('nobody may look')
+}
