@@ -151,6 +151,13 @@ export class Actor {
     return { ended: this.cancel(reason), hasChildren }
   }
 
+  /** A child that did not acknowledge its cancellation is made to end; bounded. @internal */
+  insist(peer: Peer): void {
+    for (const nursery of this.nurseries) {
+      for (const child of nursery.children.values()) if (child.peer === peer) void child.stop()
+    }
+  }
+
   /**
    * Cancels all tasks and waits for them, side by side; then closes the server. Idempotent: who asks second waits for the
    * same end (R-204, R-210).

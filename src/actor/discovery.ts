@@ -1,5 +1,6 @@
 /** Finding actors by name (R-501 to R-512, R-522 to R-524). */
 import { NoRuntime, TransportClosed, UsageError } from '../errors.ts'
+import { sleep } from '../scope/index.ts'
 import { formatAddress, parseAddress, preferAddresses } from '../wire/address.ts'
 import { greetPeer } from '../wire/handshake.ts'
 import { dial } from '../wire/listener.ts'
@@ -44,7 +45,11 @@ export async function findActor<M = Record<string, (...args: never[]) => unknown
   return null
 }
 
-/** The same, but waits until such an actor registers (R-505). Cancellable. */
+/**
+ * The same, but waits until such an actor registers (R-505). Cancellable.
+ *
+ * @throws NoRuntime without a runtime, and when the registrar does not answer for some seconds
+ */
 export async function waitForActor<M = Record<string, (...args: never[]) => unknown>>(
   name: string,
   options: Pick<FindOptions, 'registryAddrs'> = {},
@@ -52,12 +57,21 @@ export async function waitForActor<M = Record<string, (...args: never[]) => unkn
   const actor = currentActor()
   const [registry] = options.registryAddrs ?? actor.vars.registryAddrs
   if (registry === undefined) throw new NoRuntime('this actor knows no registrar.')
-  for (;;) {
+  for (let silent = 0; ; ) {
     const entry = await askRegistrar(actor, registry, 'waitFor', name)
     const portal = entry && (await connect<M>(actor, entry, registry))
     if (portal) return portal
+    silent = entry ? 0 : silent + 1
+    // One that is there waits with us: no answer means that it is not, and who is to come would register elsewhere.
+    if (silent === MOST_SILENT)
+      throw new NoRuntime(`the registrar at ${registry} does not answer: nobody can wait there for an actor ${name}.`)
+    await sleep(PAUSE_MS * 2 ** silent)
   }
 }
+
+/** Between two questions, doubled with each that got no answer: 3 s in all. */
+const PAUSE_MS = 50
+const MOST_SILENT = 6
 
 /** A portal to the registrar, or null when it does not answer. */
 export async function getRegistry(addr?: string): Promise<Portal | null> {
@@ -86,8 +100,7 @@ export function getParent(): Portal {
 }
 
 function portalOf<M>(peer: Peer): Portal<M> {
-  peer.users++
-  return new Portal<M>(peer)
+  return new Portal<M>(peer).use()
 }
 
 /** Asks one registrar; one that cannot be reached knows nobody. */
@@ -112,16 +125,18 @@ export async function withPeer<T>(actor: Actor, address: string, use: (peer: Pee
   try {
     return await use(peer)
   } finally {
-    peer.users--
-    if (peer.users === 0 && peer !== actor.link && dialled.has(peer)) void peer.close(actor.vars.deadlines.linkDrain)
+    void peer.letGo()
   }
 }
 
-/** Connections that discovery has made: nobody else closes them. */
-const dialled = new WeakSet<Peer>()
-
 /** The peer behind an address: the one that is connected, or a new connection; undefined when nobody answers. */
 async function peerAt(actor: Actor, address: string): Promise<Peer | undefined> {
+  const found = await lookAt(actor, address)
+  return typeof found === 'string' ? undefined : found
+}
+
+/** @returns `gone` when the system says that nobody listens there, `silent` when whoever does gives no answer in time */
+async function lookAt(actor: Actor, address: string): Promise<Peer | 'gone' | 'silent'> {
   const known = [...actor.peers].find((peer) => peer.connected && peer.aid.addr === address)
   if (known) return known
   if (actor.link?.connected && actor.parentAddrs.includes(address)) return actor.link
@@ -135,16 +150,17 @@ async function peerAt(actor: Actor, address: string): Promise<Peer | undefined> 
       limitMs: deadlines.handshakeOut,
     })
     const peer = new Peer(actor, channel, { ...aid, addr: address }, true)
-    dialled.add(peer)
+    peer.ofDiscovery = true
     peer.start()
     return peer
   } catch (error) {
     log('transport', `${address} does not answer: ${error instanceof Error ? error.message : String(error)}`)
-    return undefined
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+    return code === 'ECONNREFUSED' || code === 'ENOENT' ? 'gone' : 'silent'
   }
 }
 
-/** Connects to a registered actor; when it does not answer, its registrar is told (R-509). */
+/** Connects to a registered actor; when nobody listens there any more, its registrar is told (R-509). */
 async function connect<M>(actor: Actor, entry: Entry, registry: string): Promise<Portal<M> | null> {
   const { aid, addrs } = entry
   if (aid.uuid === actor.aid.uuid) return selfPortal<M>(actor)
@@ -152,9 +168,14 @@ async function connect<M>(actor: Actor, entry: Entry, registry: string): Promise
   if (known) return portalOf<M>(known)
   for (const address of preferAddresses(addrs.map(parseAddress))) {
     const text = formatAddress(address)
-    const peer = await peerAt(actor, text)
-    if (peer && peer.aid.uuid === aid.uuid) return portalOf<M>(peer)
-    if (peer && dialled.has(peer) && peer.users === 0) void peer.close(actor.vars.deadlines.linkDrain)
+    const peer = await lookAt(actor, text)
+    // Its loop may be busy: it is there, and may answer the next time.
+    if (peer === 'silent') continue
+    if (peer !== 'gone') {
+      if (peer.aid.uuid === aid.uuid) return portalOf<M>(peer)
+      peer.users++
+      void peer.letGo()
+    }
     if (actor.registry) actor.registry.forget(text)
     else await withPeer(actor, registry, (registrar) => registrar.call('self', 'forget', [text]))
   }

@@ -152,14 +152,10 @@ export class ActorNursery {
     modules: readonly (string | URL)[],
     options: ActorOptions,
   ): Promise<{ portal: Portal; child: Child; peer: Peer }> {
-    if (this.#closed || this.cancelCalled) {
-      throw new RuntimeFailure(
-        `nursery ${this.name} is ${this.#closed ? 'closed' : 'being cancelled'}: no actor can be started in it.`,
-      )
-    }
+    this.#checkOpen()
     currentScope().throwIfCancelled()
     const plan = await planChild(this.actor, name, [...modules, ...(options.modules ?? [])], options)
-    if (this.cancelCalled) throw new RuntimeFailure(`nursery ${this.name} is being cancelled.`)
+    this.#checkOpen()
     const child = new Child(this.actor, plan)
     this.children.set(child.aid.uuid, child)
     let peer: Peer
@@ -173,6 +169,14 @@ export class ActorNursery {
     // It may have been asked to end while it booted.
     if (this.cancelCalled) void child.stop()
     return { portal: new Portal(peer), child, peer }
+  }
+
+  /** Looked at again after each wait before the child is one of {@link children}: nobody waits for it until then. */
+  #checkOpen(): void {
+    if (!this.#closed && !this.cancelCalled) return
+    throw new RuntimeFailure(
+      `nursery ${this.name} is ${this.#closed ? 'closed' : 'being cancelled'}: no actor can be started in it.`,
+    )
   }
 
   #remove(child: Child): void {

@@ -73,8 +73,10 @@ export class Peer {
   cancelCalled = false
   /** An error of the whole link; every later call throws it. */
   linkError: unknown
-  /** Users of a connection that discovery has made; it is closed when there is none. */
+  /** Users of a connection that discovery has made. */
   users = 0
+  /** Discovery has made the connection: it is closed when nobody uses it. Links and what others have dialled are not its own. */
+  ofDiscovery = false
 
   readonly #requests = new Map<number, CancelRequest>()
   readonly #parity: 0 | 1
@@ -394,6 +396,12 @@ export class Peer {
     this.#closing = true
     await this.channel.close(limitMs)
     this.end(this.channel.closed ?? new TransportClosed('closed', { by: 'local' }))
+  }
+
+  /** One user less; with the last one a connection of discovery is closed. */
+  async letGo(): Promise<void> {
+    this.users--
+    if (this.users <= 0 && this.ofDiscovery) await this.close(this.actor.vars.deadlines.linkDrain)
   }
 
   /** Breaks the channel at once. */

@@ -191,6 +191,9 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
    *
    * @param options.timeoutMs wait for the acknowledgement. @default 500
    * @param options.raiseOnTimeout throw instead of giving false when it does not come in time
+   * A child of ours that does not acknowledge is made to end, as at the end of its nursery: asked again, SIGTERM, then SIGKILL
+   * (R-211).
+   *
    * @returns true when it has acknowledged; false when the channel is closed or breaks meanwhile, or nothing came in time
    * @throws ActorTooSlowError with `raiseOnTimeout`
    */
@@ -205,6 +208,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
         timeoutMs,
       )
     }
+    if (how === 'late') this.#peer.actor.insist(this.#peer)
     return how === 'acked'
   }
 
@@ -220,10 +224,23 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
     return (await this.main.result) as Result
   }
 
-  /** Lets go of a connection that `findActor` has made; it is closed when nobody else uses it (R-524). */
+  /** Counts as a user of its connection until {@link close}. @internal */
+  use(): this {
+    this.#peer.users++
+    this.#uses = true
+    return this
+  }
+
+  #uses = false
+
+  /**
+   * Lets go of a connection that `findActor` has made; it is closed when nobody else uses it (R-524). The link to a child or to
+   * the parent stays, whichever way the portal was found.
+   */
   async close(): Promise<void> {
-    this.#peer.users--
-    if (this.#peer.users === 0) await this.#peer.close(this.#peer.actor.vars.deadlines.linkDrain)
+    if (!this.#uses) return
+    this.#uses = false
+    await this.#peer.letGo()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 /** Items within a context, in order, with back-pressure; it ends once. */
 import { EndOfStream, RuntimeFailure } from '../errors.ts'
 import { currentScope, park } from '../scope/index.ts'
+import { lateAfter } from '../wire/late.ts'
 import { Msg } from '../wire/messages.ts'
 import type { Context } from './context.ts'
 import { LIMITS } from './deadlines.ts'
@@ -38,7 +39,8 @@ export class Mailbox {
   #credit: number = LIMITS.streamBuffer
   #peerOpened = false
   #refused = false
-  #space: (() => void) | undefined
+  /** Senders that wait for room. */
+  readonly #space = new Set<() => void>()
   #opened = false
   #taken = 0
   #overran = false
@@ -55,7 +57,7 @@ export class Mailbox {
 
   /** Does a task wait here, for an item or for space? */
   get waiting(): boolean {
-    return this.#taker !== undefined || this.#space !== undefined
+    return this.#taker !== undefined || this.#space.size > 0
   }
 
   put(value: unknown): void {
@@ -144,9 +146,7 @@ export class Mailbox {
   }
 
   #wakeSender(): void {
-    const space = this.#space
-    this.#space = undefined
-    space?.()
+    for (const wake of [...this.#space]) wake()
   }
 
   setCredit(count: number): void {
@@ -160,26 +160,48 @@ export class Mailbox {
     return true
   }
 
-  /** Waits for room. When the far side does not open its end in time, the item goes out all the same, and it complains. */
-  async space(): Promise<void> {
-    while (this.#credit <= 0) {
+  /** What was to be sent cannot be: the far side has room for another. */
+  giveBack(): void {
+    this.#credit++
+    this.#wakeSender()
+  }
+
+  /**
+   * Waits for room, and takes it. When the far side does not open its end in time, the item goes out all the same, and it complains.
+   *
+   * @returns whether room was taken
+   */
+  async space(): Promise<boolean> {
+    while (!this.takeCredit()) {
       this.check()
-      const late = await park<boolean>(
-        { reason: 'stream space', on: this.#context.label, by: this.#context.peer.aid.name },
-        (resolve) => {
-          const before = this.#space
-          this.#space = () => {
-            before?.()
-            resolve(false)
-          }
-          if (this.#peerOpened) return
-          const timer = setTimeout(resolve, this.#context.peer.actor.vars.deadlines.streamOpen, true)
-          return () => clearTimeout(timer)
-        },
-      )
-      if (late && !this.#peerOpened) return
+      const late = await this.#untilRoom()
+      if (late && !this.#peerOpened) return false
     }
-    this.#credit--
+    return true
+  }
+
+  /** @returns true when the far side has not opened its end in time */
+  #untilRoom(): Promise<boolean> {
+    const { label, peer } = this.#context
+    return park<boolean>({ reason: 'stream space', on: label, by: peer.aid.name }, (resolve) => {
+      let inTime: (() => void) | undefined
+      const leave = (): void => {
+        this.#space.delete(wake)
+        inTime?.()
+      }
+      const wake = (): void => {
+        leave()
+        resolve(false)
+      }
+      this.#space.add(wake)
+      if (!this.#peerOpened) {
+        inTime = lateAfter(peer.actor.vars.deadlines.streamOpen, () => {
+          leave()
+          resolve(true)
+        })
+      }
+      return leave
+    })
   }
 
   /** @throws what makes sending pointless: the remote error, or that the far side has left its stream */
@@ -241,12 +263,17 @@ export class Stream<Sends = unknown, Receives = unknown> implements AsyncIterabl
   async send(item: Sends): Promise<void> {
     this.#mailbox.check()
     if (this.#ended) throw this.#mailbox.endOfStream
-    if (!this.#mailbox.takeCredit()) {
-      await this.#mailbox.space()
-      this.#mailbox.check()
-    }
+    const took = this.#mailbox.takeCredit() || (await this.#mailbox.space())
     const { channel } = this.#context.peer
-    if (channel.send([Msg.yield, this.#context.cid, item])) {
+    let hasRoom: boolean
+    try {
+      this.#mailbox.check()
+      hasRoom = channel.send([Msg.yield, this.#context.cid, item])
+    } catch (error) {
+      if (took) this.#mailbox.giveBack()
+      throw error
+    }
+    if (hasRoom) {
       currentScope().throwIfCancelled()
       return
     }

@@ -40,12 +40,12 @@ function options(): object {
 }
 
 export class Encoder {
-  readonly #packr = new Packr(options() as never)
+  #packr = new Packr(options() as never)
 
   /**
    * Encodes one message as a whole frame: header, message, blobs.
    *
-   * @returns its parts; the first one is ours alone, blobs are the sender's own memory
+   * @returns its parts; the first one is ours alone, blobs are copies
    * @throws MsgTypeError with the path to the value that cannot travel; nothing is half encoded then
    */
   encode(message: Message): Uint8Array[] {
@@ -54,10 +54,7 @@ export class Encoder {
     const { parts } = blobs
     if (parts.length > MOST_BLOBS)
       throw new MsgTypeError(`a message has at most ${MOST_BLOBS} large buffers, not ${parts.length}.`)
-    const head = (this.#packr.pack as (value: unknown, options: number) => Buffer)(
-      ready,
-      RESERVE_START_SPACE + HEADER_BYTES + 4 * parts.length,
-    )
+    const head = this.#pack(ready, RESERVE_START_SPACE + HEADER_BYTES + 4 * parts.length)
     let length = head.length - 4
     for (let i = 0; i < parts.length; i++) {
       const bytes = parts[i]!.length
@@ -65,6 +62,7 @@ export class Encoder {
       length += bytes
     }
     if (length > MAX_FRAME_BYTES) {
+      this.#forgetShapes()
       throw new MsgTypeError(
         `a message of ${length} bytes is longer than ${MAX_FRAME_BYTES}: send it in parts, by a stream`,
       )
@@ -72,6 +70,20 @@ export class Encoder {
     head.writeUInt32LE(length, 0)
     head[4] = parts.length
     return parts.length === 0 ? [head] : [head, ...parts]
+  }
+
+  #pack(message: unknown[], options: number): Buffer {
+    try {
+      return (this.#packr.pack as (value: unknown, options: number) => Buffer)(message, options)
+    } catch (error) {
+      this.#forgetShapes()
+      throw error
+    }
+  }
+
+  /** Shapes of a message that is not sent would be taken as known by the other side; it takes them anew. */
+  #forgetShapes(): void {
+    this.#packr = new Packr(options() as never)
   }
 }
 

@@ -165,13 +165,18 @@ const VIEWS: Record<string, (buffer: ArrayBuffer, offset: number, bytes: number)
   BigUint64Array: (buffer, offset, bytes) => new BigUint64Array(buffer, offset, bytes / 8),
 }
 
-/** Small ones are copied into the message, large ones travel beside it as they are. */
+/**
+ * Small ones are copied into the message, large ones travel beside it: as a copy too, for a sender may fill its buffer anew
+ * before the bytes have left, and the receiver would get what is in it then.
+ */
 function prepareView(value: ArrayBufferView, blobs: Blobs, as?: string): Tagged {
   const name = as ?? (Buffer.isBuffer(value) ? 'Buffer' : value.constructor.name)
   if (!Object.hasOwn(VIEWS, name)) throw refuse(value)
   const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
   if (bytes.length < BLOB_BYTES) return new Tagged(Tag.blob, [name, bytes])
-  blobs.parts.push(bytes)
+  const copy = Buffer.allocUnsafe(bytes.length)
+  copy.set(bytes)
+  blobs.parts.push(copy)
   return new Tagged(Tag.blob, [name, blobs.parts.length - 1])
 }
 

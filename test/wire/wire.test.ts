@@ -222,6 +222,26 @@ describe('frames', () => {
   })
 })
 
+test('R-323 a message that is too long is refused, and the next one of its shape is understood', () => {
+  const [encoder, decoder] = [new Encoder(), new Decoder()]
+  const over = (value: unknown): unknown => {
+    const [head, ...blobs] = encoder.encode([Msg.yield, 1, value])
+    return decoder.decode(Buffer.concat([head!.subarray(4), ...blobs]))[2 as never]
+  }
+  expect(over({ alpha: 1 })).toEqual({ alpha: 1 })
+  const long = 'x'.repeat(65 * 2 ** 20)
+  expect(() => encoder.encode([Msg.yield, 1, { gamma: 1, delta: long }])).toThrow(MsgTypeError)
+  expect(over({ gamma: 1, delta: 'y' })).toEqual({ gamma: 1, delta: 'y' })
+  expect(over({ alpha: 2 })).toEqual({ alpha: 2 })
+})
+
+test('R-419 what was encoded is the sender’s no more: a large buffer may be filled anew', () => {
+  const buffer = Buffer.alloc(8192, 1)
+  const parts = new Encoder().encode([Msg.yield, 1, buffer])
+  buffer.fill(2)
+  expect(Buffer.concat(parts).includes(2, 200)).toBe(false)
+})
+
 describe.each(['uds', 'tcp', 'port', 'memory'] as const)('a channel over %s', (kind) => {
   test('R-418 keeps the order of many messages, large ones among them', async () => {
     const [a, b] = (await pair(kind)).map((transport) => new Channel(transport)) as [Channel, Channel]
