@@ -1,4 +1,5 @@
 /** The backend of a run: the environment, else the option, else the default (R-606, R-701). */
+import { LOG_LEVELS } from '../src/actor/log.ts'
 import { DEFAULT_SPAWN_METHOD, isSpawnMethod, type SpawnMethod } from '../src/spawn/methods.ts'
 
 export const BACKEND_ENV = 'HARROW_BACKEND'
@@ -34,4 +35,10 @@ export async function gate(backend: string | undefined): Promise<string | undefi
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }
+}
+
+/** @returns one line about a log level that there is not, else undefined */
+export function logLevelProblem(name: string, level: string | undefined): string | undefined {
+  if (!level || (LOG_LEVELS as readonly string[]).includes(level)) return undefined
+  return `${name} expects one of ${LOG_LEVELS.join(', ')}, got ${JSON.stringify(level)}`
 }

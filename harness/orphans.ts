@@ -63,6 +63,7 @@ export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orp
     },
     failure: { test: blamed?.test?.id ?? null, error: { name: 'OrphanError', message: text, stack } },
     reaped: { pid, command, ageMs, action, diagnosis },
+    ended: action === 'none' ? 0 : 1 + orphan.below,
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TestProject, Vitest } from 'vitest/node'
-import { BACKEND_ENV, gate, LOGLEVEL_ENV, TRANSPORT_ENV } from './backend.ts'
+import { BACKEND_ENV, gate, LOGLEVEL_ENV, logLevelProblem, TRANSPORT_ENV } from './backend.ts'
 import { matrixProjects } from './matrix.ts'
 import { type HarrowOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 
@@ -68,17 +68,21 @@ async function choose(project: TestProject, options: ResolvedOptions): Promise<v
     console.error(` harrow: ${BACKEND_ENV}=${process.env[BACKEND_ENV]} beats the option backend: '${options.backend}'`)
   }
   if (asked !== undefined) {
-    const problem = await gate(asked)
-    if (problem !== undefined) {
-      console.error(`harrow: ${problem}`)
-      process.exit(2)
-    }
+    refuse(await gate(asked))
     env[BACKEND_ENV] = asked
   }
   const transport = process.env[TRANSPORT_ENV] || options.transport
   if (transport) env[TRANSPORT_ENV] = transport
   const level = process.env[LOGLEVEL_ENV] || options.logLevel
+  refuse(logLevelProblem(LOGLEVEL_ENV, level ?? undefined))
   if (level) env[LOGLEVEL_ENV] = level
+}
+
+/** Ends the run before anything is collected. */
+function refuse(problem: string | undefined): void {
+  if (problem === undefined) return
+  console.error(`harrow: ${problem}`)
+  process.exit(2)
 }
 
 /**

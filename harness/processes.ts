@@ -31,6 +31,8 @@ export interface Orphan {
   entry: OrphanEntry
   failure: Failure
   reaped: ReapedProcess
+  /** Processes that were ended: it and those below it, or none. */
+  ended: number
 }
 
 /** What was done with a process, or is to be done. */

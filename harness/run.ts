@@ -3,7 +3,7 @@
  * One per resolved vitest config; it lives in the main process.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { isAbsolute, join, relative } from 'node:path'
 import type { HangFacts, Verdict } from '../src/dump/facts.ts'
 import { RunRecord } from '../src/dump/run-record.ts'
@@ -310,13 +310,7 @@ export class Run {
    * @returns false when it could not be written; the reason has been said
    */
   writeRecord(): boolean {
-    const folder = join(this.root, '.harrow')
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
-    } catch {
-      // writeSync says it better.
-    }
-    const error = this.record.writeSync(join(folder, 'run.json'))
+    const error = this.record.writeSync(join(this.root, '.harrow', 'run.json'))
     if (error) this.note(`the run record was not written: ${error}`)
     return error === undefined
   }

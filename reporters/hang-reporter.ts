@@ -5,6 +5,7 @@ import type { Orphan } from '../harness/processes.ts'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
 import { renderLeakBlock } from '../src/dump/leak-block.ts'
 import type { HangBlockColors } from '../src/dump/render.ts'
+import { wrap } from '../src/dump/words.ts'
 import { type RunnerTask, skipReason } from './skip-reason.ts'
 
 /** The part of vitest's logger that is used. */
@@ -12,6 +13,8 @@ interface Output {
   isTTY?: boolean
   columns?: number
 }
+
+const INDENT = '   '
 
 export class HangReporter implements RunListener {
   readonly #run: Run
@@ -65,7 +68,13 @@ export class HangReporter implements RunListener {
           `   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`,
         )
     }
-    if (orphans.length > 0) lines.push(` ${c.bold('processes ended')}  ${orphans.length}`)
+    if (orphans.length > 0) {
+      const ended = orphans.reduce((sum, orphan) => sum + orphan.ended, 0)
+      const others = orphans.filter((orphan) => orphan.ended === 0).length
+      lines.push(
+        ` ${c.bold('processes ended')}  ${ended}${others === 0 ? '' : `, and ${others} that harrow did not end`}`,
+      )
+    }
     lines.push(...(written ? [` ${c.dim('record')}  .harrow/run.json`] : []), '')
     this.#print(lines.join('\n'))
   }
@@ -113,7 +122,12 @@ export class HangReporter implements RunListener {
 
   orphans(orphans: readonly Orphan[]): void {
     const c = this.#colors()
-    for (const { entry } of orphans) this.#print(` ${c.inverse(' ORPHAN ')} ${entry.diagnosis}`)
+    const width = Math.max(40, this.#output().columns ?? 100) - INDENT.length
+    for (const { entry } of orphans) {
+      // The label takes part in the wrapping, and is coloured afterwards.
+      const lines = wrap(`ORPHAN ${entry.diagnosis}`, width).join(`\n${INDENT}`)
+      this.#print(lines.replace('ORPHAN', ` ${c.inverse(' ORPHAN ')}`))
+    }
   }
 
   note(text: string): void {

@@ -22,9 +22,29 @@ export function isDumpFile(text: string): boolean {
  */
 export function readDumps(path: string): DumpRecord[] {
   const json = readJson(path)
+  if (isRunRecord(json)) {
+    throw new UsageError(
+      `cannot read ${path}: it is the record of a run; the dump of a hang is named in its hangs[].dump`,
+    )
+  }
+  try {
+    return parse(json, path)
+  } catch (error) {
+    throw error instanceof UsageError && !error.message.includes(path)
+      ? new UsageError(`cannot read ${path}: ${error.message.replace(/^cannot read this dump: /, '')}`)
+      : error
+  }
+}
+
+function parse(json: unknown, path: string): DumpRecord[] {
   if (!Array.isArray(json)) return [parseDumpRecord(json)]
   if (json.length > MAX_RECORDS) throw new UsageError(`cannot read ${path}: more than ${MAX_RECORDS} dumps`)
   return json.map(parseDumpRecord)
+}
+
+/** `.harrow/run.json` lies beside the dumps. */
+function isRunRecord(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && 'hangs' in json && 'orphans' in json && !('header' in json)
 }
 
 function readJson(path: string): unknown {

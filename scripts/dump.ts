@@ -129,7 +129,8 @@ async function take(pids: readonly number[], options: TakeOptions): Promise<Dump
     try {
       const { facts, scripts } = await lookIntoProcess(pid, { ...options, step: (name) => progress.step(name) })
       records.push(programRecord(facts, scripts, { redact: options.redact, again: `npx harrow dump ${pid}` }))
-      if (facts.ended) process.exitCode = 1
+      // One that had ended before, and was not collected, is what was asked for.
+      if (facts.ended && facts.outside.state !== 'Z') process.exitCode = 1
     } catch (error) {
       // The first is what was asked for; those below it may come and go.
       if (records.length === 0 || !(error instanceof UsageError)) throw error
@@ -150,10 +151,12 @@ function write(records: readonly DumpRecord[], dir: string, json: boolean): void
   for (const record of records) {
     const { pid, file } = record.header
     const written = writeDump(dir, { file: file.path, test: 'process', pid }, record)
-    if ('error' in written) throw new UsageError(written.error)
-    paths.push(written.txt, written.json)
+    if ('error' in written) {
+      process.stderr.write(`harrow: ${plain(written.error)}\n`)
+      process.exitCode = 1
+    } else paths.push(written.txt, written.json)
   }
-  process.stdout.write(json ? `${JSON.stringify(paths, null, 2)}\n` : `${paths.join('\n')}\n`)
+  process.stdout.write(json ? `${JSON.stringify(paths, null, 2)}\n` : paths.map((path) => `${path}\n`).join(''))
 }
 
 /** One line on a terminal that says what is being done; nothing elsewhere. */

@@ -1,9 +1,11 @@
 /** `harrow test`: vitest with the options that it refuses itself, and a suite run many times over (R-701, R-729). */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { logLevelProblem } from '../harness/backend.ts'
 import { UsageError } from '../src/errors.ts'
+import { makeFolder } from '../src/process/make-folder.ts'
 import { colors, print, printJson } from './screen.ts'
 import { readNumber, usageText, type Verb } from './verb.ts'
 
@@ -30,6 +32,8 @@ export const test: Verb = {
   usage: async () => `${(await usageText('test', DESCRIPTION, OPTIONS)).trimEnd()}\n\n${NOTES}\n`,
   run: async (args) => {
     const { own, rest } = split(args)
+    const problem = logLevelProblem('--ll', own.ll)
+    if (problem !== undefined) throw new UsageError(problem)
     const env = {
       ...process.env,
       ...(own.backend !== undefined && { HARROW_BACKEND: own.backend }),
@@ -145,7 +149,7 @@ async function hammer(
 /** @returns where the output of a failed run lies */
 function save(run: number, output: string): string {
   const folder = join('.harrow', 'hammer')
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder, 0o700)
   const path = join(folder, `${process.pid}.${run}.txt`)
   writeFileSync(path, output, { mode: 0o600 })
   return path

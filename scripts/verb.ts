@@ -46,7 +46,7 @@ export function readArgs<const Options extends Record<string, Option>>(
     const config = Object.fromEntries(
       Object.entries(options).map(([name, { type, multiple = false }]) => [name, { type, multiple }]),
     )
-    found = parseArgs({ args, options: config, allowPositionals: true, strict: true })
+    found = parseArgs({ args: joinNegative(args, options), options: config, allowPositionals: true, strict: true })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error
@@ -59,6 +59,19 @@ export function readArgs<const Options extends Record<string, Option>>(
     throw new UsageError(`expected ${expected} without an option, got ${found.positionals.join(' ')} (${known})`)
   }
   return found as { values: Values<Options>; positionals: string[] }
+}
+
+/** `--grace -1` is a value out of range, and no option `-1`. */
+function joinNegative(args: string[], options: Record<string, Option>): string[] {
+  const joined: string[] = []
+  for (let i = 0; i < args.length; i++) {
+    const [arg, next] = [args[i]!, args[i + 1]]
+    if (arg === '--') return [...joined, ...args.slice(i)]
+    const takes = Object.hasOwn(options, arg.slice(2)) && options[arg.slice(2)]?.type === 'string'
+    if (arg.startsWith('--') && takes && next !== undefined && /^-\d/.test(next)) joined.push(`${arg}=${args[++i]}`)
+    else joined.push(arg)
+  }
+  return joined
 }
 
 /** Usage text of a command, from the same options. */

@@ -1,9 +1,10 @@
 /** The first actor of a tree (R-101 to R-113). */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, rmdirSync } from 'node:fs'
+import { rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText, UsageError } from '../errors.ts'
+import { makeFolder } from '../process/make-folder.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
 import { endBackends } from '../spawn/at-runtime-end.ts'
@@ -262,7 +263,7 @@ function treeSignal(caller: RootOptions['treeSignal']): 'SIGUSR2' | 'none' {
 function makeLogDir(tree: string): string | null {
   try {
     const folder = join(runtimeDir(), 'logs', tree.slice(0, 8))
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
     return folder
   } catch (error) {
     log('warning', `no folder for the logs of actors: ${thrownText(error)}`)

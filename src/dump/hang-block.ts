@@ -2,7 +2,7 @@ import type { Confidence, Site } from '../errors.ts'
 import { isUserFrame } from './render/frames.ts'
 import { reproduceCommand } from './reproduce.ts'
 import type { DumpRecord } from './schema.ts'
-import { oneLine, seconds, where } from './words.ts'
+import { oneLine, seconds, where, wrap } from './words.ts'
 
 /** The colours that the block uses; picocolors' object fits. Absent means no colour. */
 export interface HangBlockColors {
@@ -99,21 +99,4 @@ function headLine(input: HangBlockInput, c: HangBlockColors, columns: number): s
   // Right-aligned when it fits, else right behind the name.
   const gap = Math.max(2, columns - used - waited.length)
   return `${c.red(c.inverse(' HANG '))} ${c.bold(names)}${part}${' '.repeat(gap)}${c.dim(waited)}`
-}
-
-/** Breaks at spaces only, so that no path is cut; code in backticks stays whole where a line can hold it. */
-function wrap(text: string, width: number): string[] {
-  const words = text.match(/``.*?``\S*|`[^`]*`\S*|\S+/g) ?? []
-  const lines: string[] = []
-  let line = ''
-  for (const word of words) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = word
-    } else {
-      line = line === '' ? word : `${line} ${word}`
-    }
-  }
-  if (line !== '') lines.push(line)
-  return lines
 }

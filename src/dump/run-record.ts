@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Confidence, Site } from '../errors.ts'
+import { makeFolder } from '../process/make-folder.ts'
 import { writeProblem, writeWhole } from './write-file.ts'
 
 /** One hang of a run. Paths are relative to vitest's root. */
@@ -174,7 +174,7 @@ export class RunRecord {
    */
   writeSync(path: string): string | undefined {
     try {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+      makeFolder(dirname(path), 0o700)
       const record = this.toJSON()
       // The contract has an end in every file; a later write corrects it.
       record.endedAt ??= new Date().toISOString()

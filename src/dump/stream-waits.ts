@@ -207,7 +207,7 @@ function stuckWriting(
     return {
       variant: 'not-taken',
       confidence: 'likely',
-      why: `${name} holds ${writable.length} that were written and does not take them: the callback of its write has not been called, or what is behind it takes no more, so ${event === undefined ? 'nothing' : `'${event}'`} comes`,
+      why: `${name} holds ${writable.length} that were written and does not take them: the callback of its write has not been called, or what is behind it takes no more, so ${event === undefined ? 'nothing comes' : `'${event}' does not come`}`,
       hint: 'see that write() and transform() always call their callback, and that the other side reads',
       evidence,
     }

@@ -70,3 +70,20 @@ export function subject(facts: HangFacts): string {
       return `process ${facts.pid}`
   }
 }
+
+/** Breaks at spaces only, so that no path is cut; code in backticks stays whole where a line can hold it. */
+export function wrap(text: string, width: number): string[] {
+  const words = text.match(/``.*?``\S*|`[^`]*`\S*|\S+/g) ?? []
+  const lines: string[] = []
+  let line = ''
+  for (const word of words) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  if (line !== '') lines.push(line)
+  return lines
+}

@@ -35,7 +35,7 @@ const SENTENCES: Record<string, string> = {
   ENOTDIR: 'a part of the path is a file, not a folder',
   EEXIST: 'a part of the path is a file, not a folder',
   EISDIR: 'a folder is in the way',
-  ENOENT: 'the folder does not exist',
+  ENOENT: 'the folder does not exist and cannot be made',
   ENAMETOOLONG: 'the path is too long',
   EMFILE: 'this process has too many open files',
   ENFILE: 'the system has too many open files',

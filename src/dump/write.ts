@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeFolder } from '../process/make-folder.ts'
 import { renderDump } from './render.ts'
 import type { DumpRecord } from './schema.ts'
 import { writeProblem, writeWhole } from './write-file.ts'
@@ -35,7 +36,7 @@ export function writeDump(dir: string, name: DumpName, record: DumpRecord): Writ
   const made: string[] = []
   let txt = join(dir, `${stem}.txt`)
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    makeFolder(dir, 0o700)
     const path = freePath(dir, stem, name.n ?? 1)
     txt = `${path}.txt`
     const json = `${path}.json`

@@ -20,6 +20,7 @@ import {
   childrenOf,
   childrenOfThread,
   linkTarget,
+  PF_KTHREAD,
   type ProcessStat,
   readStat,
   readText,
@@ -123,6 +124,8 @@ function explain(pid: number, tid: number, depth: number): string | undefined {
     case 'X':
       return undefined
   }
+  // What the system shows as its system call is none.
+  if ((stat.flags & PF_KTHREAD) !== 0) return `${who} is a thread of the kernel, ${stateWords(stat.state)}`
   const call = readText(`/proc/${pid}/task/${tid}/syscall`)?.trim()
   if (stat.state === 'R' || call === 'running') return `${who} is on the CPU${tracer(pid)} (${cpuWords(stat)})`
   const place = wchan(pid, tid)

@@ -50,6 +50,8 @@ export interface OutsideLook {
   pid: number
   ppid: number | null
   command: string
+  /** Is it a Node process? */
+  isNode: boolean
   cwd: string | null
   uid: number | null
   /** One letter as in `/proc/pid/stat`; `?` where the system does not tell. */

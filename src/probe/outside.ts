@@ -53,6 +53,7 @@ export async function lookFromOutside(row: ProcessRow): Promise<OutsideLook> {
     pid,
     ppid: own?.ppid ?? row.ppid,
     command: oneLine(readCommand(pid)) ?? row.command,
+    isNode: isNode(row),
     cwd: linkTarget(`/proc/${pid}/cwd`) ?? null,
     uid: row.uid,
     state: own?.state ?? row.state,
@@ -93,11 +94,11 @@ function threadNames(pid: number): string[] {
  * Why a process cannot be asked anything now, one clause; undefined when it can. SIGUSR1 is only worth sending to a thread
  * that will run: the inspector would start much later otherwise, when nobody is there to close it.
  */
-export function obstacle(row: ProcessRow, { state, kernel }: OutsideLook): string | undefined {
+export function obstacle(row: ProcessRow, { state, kernel, isNode }: OutsideLook): string | undefined {
   const { pid } = row
   if (state === 'Z' || state === 'X') return 'it has ended'
   if (pid === process.pid) return 'it is the process that looks'
-  if (!isNode(row)) return 'it is no Node process'
+  if (!isNode) return 'it is no Node process'
   if (state === 'T') return 'it is stopped by a signal (SIGCONT lets it go on)'
   if (state === 't') return 'it is held by a debugger of the system'
   if (!available()) return undefined

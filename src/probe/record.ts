@@ -113,13 +113,13 @@ export function threadName({ threadId, name, url }: Pick<ThreadLook, 'threadId' 
   return `worker ${threadId}${script === '' ? '' : ` ${script}`}`
 }
 
-function notesOf({ notes, closed, ended, threads }: ProcessFacts): string[] {
+function notesOf({ outside, notes, closed, ended, threads }: ProcessFacts): string[] {
   const all = threads.flatMap((look) => {
     const own = [...look.notes, ...(look.async?.notes ?? [])]
     return look.threadId === 0 ? own : own.map((note) => `${threadName(look)}: ${note}`)
   })
   return [
-    ...(ended ? ['the process ended while it was looked at'] : []),
+    ...(ended && outside.state !== 'Z' ? ['the process ended while it was looked at'] : []),
     ...(closed !== null ? [`nothing was seen from inside: ${closed}`] : []),
     ...notes,
     ...all,

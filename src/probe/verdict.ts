@@ -27,7 +27,7 @@ export interface JudgedThread {
 export function judgeProgram(facts: ProcessFacts, threads: readonly JudgedThread[], outside: HangFacts): Verdict {
   const main = threads[0]
   const workers = threads.slice(1).map(workerLine)
-  const verdict = main === undefined ? fromOutside(facts, outside) : fromInside(facts, main)
+  const verdict = main === undefined ? fromOutside(facts, outside) : fromInside(facts, main, threads.slice(1))
   const busy = threads
     .slice(1)
     .filter(({ look }) => look.state === 'blocked')
@@ -94,7 +94,7 @@ function fromOutside({ outside, closed, ended }: ProcessFacts, facts: HangFacts)
   }
   const inCall =
     /^(?:is )?(?:probably )?(?:inside|blocked in|in uninterruptible)|^is (?:probably )?(?:inside|blocked in|in uninterruptible)/
-  if (inCall.test(main) && !/futex/.test(main)) {
+  if (outside.isNode && inCall.test(main) && !/futex/.test(main)) {
     return said({
       class: 'event-loop-blocked',
       variant: 'syscall',
@@ -113,7 +113,7 @@ function fromOutside({ outside, closed, ended }: ProcessFacts, facts: HangFacts)
   })
 }
 
-function fromInside(facts: ProcessFacts, main: JudgedThread): Verdict {
+function fromInside(facts: ProcessFacts, main: JudgedThread, workers: readonly JudgedThread[]): Verdict {
   const { look } = main
   if (look.state === 'paused') return paused(main)
   if (look.state === 'blocked' || look.state === 'native') {
@@ -121,7 +121,9 @@ function fromInside(facts: ProcessFacts, main: JudgedThread): Verdict {
   }
   const proven = classify(main.facts)
   if (proven.confidence === 'certain') return proven
-  return suspendedIn(main.facts) > 0 ? waiting(facts, main) : idle(facts, main)
+  if (suspendedIn(main.facts) > 0) return waiting(facts, main, main)
+  const worker = workers.find((one) => one.look.state === 'idle' && suspendedIn(one.facts) > 0)
+  return worker === undefined ? idle(facts, main) : waiting(facts, main, worker)
 }
 
 function paused({ facts }: JudgedThread): Verdict {
@@ -170,9 +172,12 @@ function groupsOf(facts: HangFacts): Group[] {
   return [...groups.values()].sort((a, b) => b.count - a.count)
 }
 
-function waiting(facts: ProcessFacts, main: JudgedThread): Verdict {
-  const groups = groupsOf(main.facts)
-  const total = suspendedIn(main.facts)
+/** @param thread whose functions are suspended */
+function waiting(facts: ProcessFacts, main: JudgedThread, thread: JudgedThread): Verdict {
+  const groups = groupsOf(thread.facts)
+  const total = suspendedIn(thread.facts)
+  const of = thread === main ? '' : ` of ${oneLine(thread.facts.file.path, 60)}`
+  const keeps = thread === main ? '' : keepsWords(main)
   const first = groups[0]
   const busy = busyWords(facts, main)
   const named = groups.slice(0, MOST_NAMED).map((group) => {
@@ -185,7 +190,7 @@ function waiting(facts: ProcessFacts, main: JudgedThread): Verdict {
   return said({
     class: busy === undefined ? 'waiting' : 'running',
     confidence: 'certain',
-    diagnosis: `process ${main.facts.pid} ${busy === undefined ? 'turns its event loop and runs nothing' : `turns its event loop and ${busy}`}; ${count(total, 'function')} ${total === 1 ? 'is' : 'are'} suspended: ${list(named)}${more}.`,
+    diagnosis: `process ${main.facts.pid} ${busy === undefined ? 'turns its event loop and runs nothing' : `turns its event loop and ${busy}`}; ${count(total, 'function')}${of} ${total === 1 ? 'is' : 'are'} suspended: ${list(named)}${more}${keeps}.`,
     ...(first && { culprit: siteOf(first.frame) }),
     evidence: groups
       .slice(0, MOST_NAMED)
@@ -199,15 +204,12 @@ function waiting(facts: ProcessFacts, main: JudgedThread): Verdict {
 function idle(facts: ProcessFacts, main: JudgedThread): Verdict {
   const { look } = main
   const busy = busyWords(facts, main)
-  const keeps = keepsAlive(look)
-  const what =
-    keeps.length === 0 ? '' : `; ${keeps.length === 1 ? 'this keeps' : 'these keep'} it alive: ${list(keeps)}`
   const blind =
     look.async === null ? ' its suspended functions could not be read' : ' no function of the program is suspended'
   return said({
     class: busy === undefined ? 'idle' : 'running',
     confidence: look.async === null ? 'likely' : 'certain',
-    diagnosis: `process ${main.facts.pid} ${busy === undefined ? 'is idle: its event loop turns,' : `turns its event loop and ${busy};`}${blind}${what}.`,
+    diagnosis: `process ${main.facts.pid} ${busy === undefined ? 'is idle: its event loop turns,' : `turns its event loop and ${busy};`}${blind}${keepsWords(main)}.`,
   })
 }
 
@@ -216,6 +218,11 @@ const NAMES: Record<string, string> = {
   TCPServerWrap: 'Server',
   PipeWrap: 'Pipe',
   TCPSocketWrap: 'Socket',
+}
+
+function keepsWords({ look }: JudgedThread): string {
+  const keeps = keepsAlive(look)
+  return keeps.length === 0 ? '' : `; ${keeps.length === 1 ? 'this keeps' : 'these keep'} it alive: ${list(keeps)}`
 }
 
 /** `Server 127.0.0.1:4173`, `2 timers`. */

@@ -1,6 +1,7 @@
-import { lstatSync, mkdirSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { RuntimeFailure } from '../errors.ts'
+import { makeFolder } from './make-folder.ts'
 
 const checked = new Set<string>()
 
@@ -13,7 +14,7 @@ const checked = new Set<string>()
 export function runtimeDir(): string {
   const path = place()
   if (!checked.has(path)) {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeFolder(path, 0o700)
     checkOwned(path)
     checked.add(path)
   }

@@ -6,7 +6,6 @@ import {
   closeSync,
   fstatSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readlinkSync,
@@ -18,6 +17,7 @@ import {
 import { homedir, hostname, tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { isRunning, type ProcessIdentity } from '../process/identity.ts'
+import { makeFolder } from '../process/make-folder.ts'
 import { available, bootId } from '../process/procfs.ts'
 import type { MemberQuery } from './members.ts'
 import type { Strength } from './strength.ts'
@@ -93,7 +93,7 @@ export function makeSessionFolder(stateDir?: string): string {
   let failure: unknown
   for (const folder of stateDir === undefined ? sessionFolders() : [stateDir]) {
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      makeFolder(folder, 0o700)
       if (isOurs(folder)) return folder
       failure = new Error(`${folder} can be written by others`)
     } catch (error) {

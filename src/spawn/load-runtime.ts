@@ -5,10 +5,11 @@
  *
  * The build makes a CommonJS file of this one; in a checkout nothing of it is used.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
+import { makeFolder } from '../process/make-folder.ts'
 
 type Runtime = Record<string, unknown>
 
@@ -109,7 +110,7 @@ function modified(path: string): number {
 function write(script: Script, path: string): void {
   try {
     const folder = dirname(path)
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
     for (const name of readdirSync(folder)) {
       const other = join(folder, name)
       if (name.includes(CODE) && Date.now() - modified(other) > OLD_MS) unlinkSync(other)

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildRecord } from '../../src/dump/build-record.ts'
 import { classify } from '../../src/dump/classify.ts'
 import { renderDump } from '../../src/dump/render.ts'
+import { RunRecord } from '../../src/dump/run-record.ts'
 import { writeDump } from '../../src/dump/write.ts'
 import { FAKE_TIMERS } from './sample-facts.ts'
 
@@ -48,6 +49,14 @@ describe('harrow', () => {
     const dump = await harrow(['dump', '--help'])
     expect(dump.out).toContain('harrow dump [OPTIONS] [WHAT]')
     expect(main.out + dump.out).not.toContain('\u001b')
+  })
+
+  test('test refuses a log level that there is not, before anything runs', async () => {
+    expect(await harrow(['test', '--ll', 'nope'])).toEqual({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^harrow: --ll expects one of critical, .*, got "nope"\n$/),
+    })
   })
 
   test('prints its version', async () => {
@@ -95,7 +104,16 @@ describe('harrow dump', () => {
     [
       'another JSON file',
       () => [fileURLToPath(new URL('../../package.json', import.meta.url))],
-      'format should be 1, but is missing',
+      'package.json: format should be 1, but is missing',
+    ],
+    [
+      'the record of a run',
+      () => {
+        const path = join(root, 'run.json')
+        writeFileSync(path, JSON.stringify(new RunRecord({ run: 'a', backend: 'forks', strength: 'strong' })))
+        return [path]
+      },
+      'run.json: it is the record of a run',
     ],
     ['no file', () => [], 'the .json FILE of a dump'],
     ['two files', () => [json, json], 'expected at most 1 argument'],

@@ -62,6 +62,15 @@ describe('writing a dump', () => {
     expect(readFileSync(txt, 'utf8')).toMatch(/^harrow hang dump, format 1\n/)
   })
 
+  test.skipIf(process.platform !== 'linux')('says at once that a folder cannot be made', () => {
+    const name = { file: 'a.test.ts', test: 'b', pid: 1 }
+    expect(writeDump('/proc/nope', name, record)).toEqual({
+      error: expect.stringMatching(
+        /^could not write the dump \/proc\/nope\/.*: the folder does not exist and cannot be made/,
+      ),
+    })
+  })
+
   test('never writes over a dump of an earlier run', () => {
     const first = written(root)
     const second = written(root)

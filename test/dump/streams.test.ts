@@ -53,6 +53,7 @@ describe('a wait for a stream', () => {
     const verdict = classify(onStream(fact, event))
     expect(verdict).toMatchObject({ class: PIPE, variant, culprit: { line: 9 } })
     expect(verdict.diagnosis).toContain((fact.into ?? fact).name)
+    if (variant === 'not-taken') expect(verdict.diagnosis).toContain(`'${event}' does not come`)
   })
 
   test.each<[string, StreamFact, string]>([

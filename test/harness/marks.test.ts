@@ -137,13 +137,14 @@ describe('marks', () => {
 })
 
 describe('the backend of a run', () => {
-  test.each([
+  test.each<[string, string, string?]>([
     ['threed', 'unknown spawn backend "threed"'],
     ['zygote_threads', 'cannot be used'],
     ['thread_fork', 'docs/backends/thread_fork.md'],
-  ])('R-605 R-701 R-608 %s ends it with one line and no test', async (backend, words) => {
+    ['spawn', 'HARROW_LOGLEVEL expects one of critical, ', 'nope'],
+  ])('R-605 R-701 R-608 %s ends it with one line and no test', async (backend, words, level = '') => {
     const made = project({ 'a.test.ts': `import { test } from 'vitest'\ntest('never', () => { console.log('RAN') })` })
-    const { code, output } = await made.vitest([], 30_000, { HARROW_BACKEND: backend })
+    const { code, output } = await made.vitest([], 30_000, { HARROW_BACKEND: backend, HARROW_LOGLEVEL: level })
     expect(code).toBe(2)
     expect(output).toContain(words)
     expect(output).not.toContain('RAN')

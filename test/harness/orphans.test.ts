@@ -167,6 +167,13 @@ describe.each(['forks', 'threads'])('processes that outlive their test (%s)', (p
     expect(warn.run.output).toContain('ORPHAN')
   })
 
+  test('lines wrap, and the number at the end counts those below as well', () => {
+    const ended = warn.record.orphans.filter(({ action }) => action !== 'none')
+    const all = ended.map(({ diagnosis }) => 1 + Number(/(\d+) more below it/.exec(diagnosis)?.[1] ?? 0))
+    expect(warn.run.output).toMatch(/ ORPHAN .{20,100}\n {3}\S/)
+    expect(warn.run.output).toContain(`processes ended  ${all.reduce((sum, one) => sum + one, 0)}`)
+  })
+
   test("orphans: 'error' fails the very tests that left them", () => {
     expect(error.run.code).toBe(1)
     const status = Object.fromEntries([...error.status].filter(([name]) => name.startsWith('kinds')))

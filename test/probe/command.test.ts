@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -80,6 +82,34 @@ describe('harrow dump', () => {
       expect(code).toBe(0)
       expect(out).toContain('it was not to be signalled (--no-signal)')
       expect(out).toContain('main thread is idle in its event loop')
+    },
+    LIMIT,
+  )
+
+  test.runIf(process.platform === 'linux')(
+    'a dump that cannot be written ends with 1, one of a zombie with 0',
+    async () => {
+      // Its child ends only when the shell that would collect it has become another program.
+      const child = spawn('sh', ['-c', 'cat <&3 & echo $!; exec sleep 60'], {
+        stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
+      })
+      try {
+        const zombie = String((await once(child.stdout!, 'data'))[0]).trim()
+        await expect.poll(() => readFileSync(`/proc/${child.pid}/comm`, 'latin1'), { timeout: 10_000 }).toBe('sleep\n')
+        child.stdio[3]?.destroy()
+        await expect.poll(() => readFileSync(`/proc/${zombie}/stat`, 'latin1'), { timeout: 10_000 }).toContain(') Z ')
+        const [unwritten, dumped] = await Promise.all([
+          harrow(['dump', String(child.pid), '--out', '/proc/nope']),
+          harrow(['dump', zombie]),
+        ])
+        expect({ code: unwritten.code, out: unwritten.out }).toEqual({ code: 1, out: '' })
+        expect(unwritten.err).toMatch(/^harrow: could not write the dump \/proc\/nope\/.*\n$/)
+        expect({ code: dumped.code, err: dumped.err }).toEqual({ code: 0, err: '' })
+        expect(dumped.out).toContain('is a zombie')
+        expect(dumped.out).not.toContain('while it was looked at')
+      } finally {
+        child.kill('SIGKILL')
+      }
     },
     LIMIT,
   )

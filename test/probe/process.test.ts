@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { text } from 'node:stream/consumers'
@@ -105,9 +106,26 @@ describe('a process that was not prepared', () => {
         site: { line: 4 },
       })
       expect(record.verdict.diagnosis).toContain('worker 1 "spinner" keeps its thread busy at `for (;;) {}`')
+      // The main thread only holds its workers.
+      expect(record.verdict).toMatchObject({ class: 'waiting', culprit: { line: 4 } })
+      expect(record.verdict.diagnosis).toContain(
+        '1 function of worker 2 "runner" is suspended: `await once(parentPort, \'message\')`',
+      )
     },
     LIMIT,
   )
+
+  test.runIf(LINUX)('that is not Node: what the kernel says, and nothing of an event loop', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+    try {
+      const { verdict } = await dumpOf(child.pid!)
+      expect(verdict).toMatchObject({ class: 'unknown', confidence: 'guess' })
+      expect(verdict.diagnosis).toMatch(/it is no Node process; its main thread is blocked in \w+\(2\)/)
+      expect(JSON.stringify(verdict)).not.toMatch(/JavaScript|event loop|asynchronous form/)
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
 
   test(
     'that ends in the middle: what was seen until then comes out, and that it ended',

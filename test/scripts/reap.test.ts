@@ -240,6 +240,7 @@ describe.skipIf(!linux)('harrow reap', () => {
     ['a value for a switch', ['--yes=no'], '--yes'],
     ['an argument', ['1234'], 'expected no argument without an option, got 1234'],
     ['a grace that is no number', ['--grace', 'soon'], '--grace expects a whole number'],
+    ['a grace below zero', ['--grace', '-1'], '--grace expects a whole number from 0 to'],
     ['a run without an id', ['--run'], '--run'],
     ['an id with a path in it', ['--run', '../x'], '--run expects the id of a run'],
     ['a process that is not there', ['--parent', '2147483647'], 'there is no process 2147483647'],

@@ -1,6 +1,7 @@
 /** What earlier runs have shown: packages that take long to import, and files that compute for long. Kept in vite's cache folder. */
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { makeFolder } from '../../../src/process/make-folder.ts'
 import type { FromWorker, MARK } from '../../protocol.ts'
 import type { Unsafe } from './task.ts'
 
@@ -145,7 +146,7 @@ export class Learned {
     }
     const own = `${this.#path}.${process.pid}`
     try {
-      mkdirSync(dirname(this.#path), { recursive: true })
+      makeFolder(dirname(this.#path))
       writeFileSync(own, `${JSON.stringify(this.#state)}\n`)
       renameSync(own, this.#path)
     } catch {
