@@ -302,9 +302,9 @@ describe.skipIf(able !== true || !isAsked)('a zygote', () => {
 })
 
 describe.skipIf(able !== true)('forks', () => {
-  test('R-830 R-604 three hundred forks in a row: none crashes, none hangs, nothing grows', async () => {
-    const { ends, before, after } = await forksInARow(300)
-    expect(ends).toEqual({ well: 300 })
+  test('R-830 R-604 a hundred forks in a row: none crashes, none hangs, nothing grows', async () => {
+    const { ends, before, after } = await forksInARow(100)
+    expect(ends).toEqual({ well: 100 })
     // One child that waits, and the socket to it, may be there or just be taken.
     expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 1)
     expect(after.threads).toBeLessThanOrEqual(before.threads)
