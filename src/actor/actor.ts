@@ -1,6 +1,8 @@
 /** An actor as it sees itself: its identity, what it exposes, who is connected, what it runs, and how it ends. */
+
 import { type CancelledError, ContextCancelled, NoRuntime, type TransportClosed, type Uid } from '../errors.ts'
 import { provideActors } from '../inspect/actors.ts'
+import { setTurn } from '../process/clean.ts'
 import { currentHost, parkOn, type Scope, TaskNursery } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import type { Address } from '../wire/address.ts'
@@ -186,7 +188,7 @@ export class Actor {
    * gets a {@link ContextCancelled}, and it exits with 0 (R-155).
    */
   cancelSoon(): void {
-    setImmediate(() => {
+    setTurn(() => {
       const reason = new ContextCancelled(`actor ${this.aid.name} cancelled itself`, {
         canceller: this.uid,
         srcUid: this.uid,

@@ -1,5 +1,7 @@
 /** The life of a child actor, the same for every backend (R-006, R-141); entries of backends call it and nothing else. */
+
 import { ContextCancelled, InternalError, type TransportClosed, thrownText } from '../errors.ts'
+import { clearTick, setTick } from '../process/clean.ts'
 import { runDetached, type Scope } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress, parseAddress, socketAddress } from '../wire/address.ts'
@@ -42,7 +44,7 @@ export interface ChildBoot {
 export async function childMain(boot: ChildBoot): Promise<void> {
   if (!boot.shared) setLogName(boot.aid.name)
   // It lives until it is told to end, whatever keeps its event loop busy or not (R-831).
-  const keepAlive = setInterval(() => {}, KEEP_ALIVE_MS)
+  const keepAlive = setTick(() => {}, KEEP_ALIVE_MS)
   let code = 0
   try {
     await runDetached({ name: boot.aid.name }, async (scope) => {
@@ -52,7 +54,7 @@ export async function childMain(boot: ChildBoot): Promise<void> {
     log('error', `${boot.aid.name}: ${thrownText(error, ({ stack, message }) => stack ?? message)}`)
     code = 1
   }
-  clearInterval(keepAlive)
+  clearTick(keepAlive)
   boot.exit(code)
 }
 

@@ -1,5 +1,7 @@
 /** Who is the registrar: whoever answers at its address, else we are. */
+
 import { RuntimeFailure } from '../errors.ts'
+import { setTimer } from '../process/clean.ts'
 import { monotonic } from '../scope/clock.ts'
 import { type Address, formatAddress } from '../wire/address.ts'
 import { greetPeer } from '../wire/handshake.ts'
@@ -72,7 +74,7 @@ export async function probe(address: Address, deadlines: Deadlines): Promise<Fou
     const limitMs = Math.min(deadlines.probeAttempt, until - monotonic())
     const answer = await ask(address, Math.max(1, limitMs))
     if (answer !== 'occupied' || attempt === ATTEMPTS || monotonic() >= until) return answer
-    await new Promise((resolve) => setTimeout(resolve, BACK_OFF_MS * attempt))
+    await new Promise((resolve) => setTimer(resolve, BACK_OFF_MS * attempt))
   }
 }
 

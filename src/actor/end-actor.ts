@@ -1,5 +1,7 @@
 /** The end of an actor, the same for roots and children: tasks, callbacks, registration, peers, each with its bound. */
+
 import { CancelledError } from '../errors.ts'
+import { clearTimer, setTimer } from '../process/clean.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
 import { unregisterEverywhere } from './registration.ts'
@@ -28,10 +30,10 @@ async function clearPeers(actor: Actor, limitMs: number): Promise<void> {
   if (peers.length === 0) return
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limitMs)
+    timer = setTimer(resolve, limitMs)
   })
   await Promise.race([Promise.all(peers.map((peer) => peer.close(limitMs))), late])
-  clearTimeout(timer)
+  clearTimer(timer)
   for (const peer of peers) {
     if (!peer.connected) continue
     log('warning', `peer ${peer.aid.name} did not disconnect within ${limitMs} ms`)

@@ -3,6 +3,7 @@
  * whole subtree at `hardKillAfter`; a thread that even `terminate()` does not end is abandoned (R-223).
  */
 
+import { setTimer } from '../process/clean.ts'
 import { endMembers } from '../reap/end.ts'
 import { findMembers } from '../reap/members.ts'
 import { monotonic } from '../scope/clock.ts'
@@ -130,7 +131,7 @@ export class Ladder {
           log('error', `${pid} ${command}, left by ${this.#child}, ${reason}`)
         return
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+      await new Promise((resolve) => setTimer(resolve, POLL_MS))
     }
   }
 }

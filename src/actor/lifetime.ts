@@ -1,4 +1,5 @@
 import { thrownText } from '../errors.ts'
+import { clearTimer, setTimer } from '../process/clean.ts'
 import { monotonic } from '../scope/clock.ts'
 import { log } from './log.ts'
 
@@ -50,11 +51,11 @@ export class LifetimeStack {
 async function settledWithin(promise: Promise<unknown>, limitMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, limitMs), false)
+    timer = setTimer(resolve, Math.max(0, limitMs), false)
   })
   try {
     return await Promise.race([promise.then(() => true), late])
   } finally {
-    clearTimeout(timer)
+    clearTimer(timer)
   }
 }

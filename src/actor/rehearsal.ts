@@ -3,6 +3,7 @@
  * when it is first called, and each child would pay for that anew, in time and in pages of its own. Nothing of the process
  * is touched (`shared`), and nothing is left: no actor, no variables, no connection, no file.
  */
+import { clearTimer, setTimer } from '../process/clean.ts'
 import { formatAddress, socketAddress } from '../wire/address.ts'
 import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
@@ -81,18 +82,18 @@ function playParent(channel: Channel, addr: string): Promise<void> {
   return new Promise((resolve, reject) => {
     // With its link the child ends too, and with that its timers.
     const fail = (why: string): void => {
-      clearTimeout(timer)
+      clearTimer(timer)
       channel.destroy()
       reject(new Error(why))
     }
-    const timer = setTimeout(() => fail(`nothing was heard within ${LIMIT_MS} ms`), LIMIT_MS)
+    const timer = setTimer(() => fail(`nothing was heard within ${LIMIT_MS} ms`), LIMIT_MS)
     const take = (message: Message): void => {
       if (message[0] === Msg.start) channel.send([Msg.return, message[1], null])
       else if (message[0] === Msg.return && message[1] === CALL) channel.send([Msg.cancelActor, END, LIMIT_MS])
       else if (message[0] === Msg.error) fail(JSON.stringify(message[2]))
     }
     channel.start(take, () => {
-      clearTimeout(timer)
+      clearTimer(timer)
       resolve()
     })
     channel.send([Msg.spec, spec])

@@ -1,9 +1,11 @@
 /** The first actor of a tree (R-101 to R-113). */
+
 import { randomUUID } from 'node:crypto'
 import { rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText, UsageError } from '../errors.ts'
+import { clearTick, setTick } from '../process/clean.ts'
 import { makeFolder } from '../process/make-folder.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
@@ -109,7 +111,7 @@ export async function openRoot<T>(
   if (open) throw new RuntimeFailure(`${open} is already open in this process: there is one root in a process.`)
   if (opening) throw new RuntimeFailure('a root is already being opened in this process.')
   opening = true
-  const keepAlive = setInterval(() => {}, KEEP_ALIVE_MS)
+  const keepAlive = setTick(() => {}, KEEP_ALIVE_MS)
   const outer = currentScope()
   try {
     outer.throwIfCancelled()
@@ -127,7 +129,7 @@ export async function openRoot<T>(
     throw error
   } finally {
     opening = false
-    clearInterval(keepAlive)
+    clearTick(keepAlive)
   }
 }
 

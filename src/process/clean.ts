@@ -39,6 +39,10 @@ export const parseDate = Date.parse
 
 export const setTimer = setTimeout
 export const clearTimer = clearTimeout
+export const setTurn = setImmediate
+export const clearTurn = clearImmediate
+export const setTick = setInterval
+export const clearTick = clearInterval
 
 /** Waits `ms` milliseconds of real time; keeps the process alive meanwhile. */
 export function pause(ms: number): Promise<void> {

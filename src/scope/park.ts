@@ -1,5 +1,7 @@
 /** The only way to wait: with a reason, and cancellable. */
+
 import type { CancelledError } from '../errors.ts'
+import { clearTick, setTick } from '../process/clean.ts'
 import { clearTimer, monotonic, startTimer } from './clock.ts'
 import { checkMs } from './limits.ts'
 import type { Wait, WaitReason } from './reasons.ts'
@@ -179,8 +181,8 @@ export function sleep(ms: number): Promise<void> {
 export function sleepForever(): Promise<never> {
   return park<never>({ reason: 'event', on: 'cancellation' }, () => {
     // Something has to keep the process there.
-    const timer = setInterval(() => {}, 2 ** 30)
-    return () => clearInterval(timer)
+    const timer = setTick(() => {}, 2 ** 30)
+    return () => clearTick(timer)
   })
 }
 

@@ -1,7 +1,9 @@
 /** An actor that is a process of its own, started by `spawn` or `fork`. */
+
 import type { ChildProcess } from 'node:child_process'
 import { closeSync, readdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTurn } from '../process/clean.ts'
 import { identify, type ProcessIdentity, signalProcess } from '../process/identity.ts'
 import { runtimeDir } from '../process/runtime-dir.ts'
 import type { Transport } from '../wire/transport.ts'
@@ -66,8 +68,8 @@ export class ProcessHandle implements ActorHandle {
     if (this.pid !== undefined && keep) removeSockets(this.pid)
     this.#latch.settle(exit)
     // Read by whoever reports the end, in this very turn.
-    if (!keep) setImmediate(() => this.#tail.dispose(false))
-    else setImmediate(() => this.#tail.dispose(true))
+    if (!keep) setTurn(() => this.#tail.dispose(false))
+    else setTurn(() => this.#tail.dispose(true))
   }
 
   wait(signal?: AbortSignal): Promise<Exit> {

@@ -1,8 +1,9 @@
 /** Limits of waits for what a peer says. */
+import { clearTimer, clearTurn, setTimer, setTurn } from '../process/clean.ts'
 
 /** Calls back when whatever has arrived by now has been read: the second `setImmediate` comes behind a whole turn of the loop. */
 export function afterReading(then: () => void): void {
-  setImmediate(() => setImmediate(then))
+  setTurn(() => setTurn(then))
 }
 
 /**
@@ -13,13 +14,13 @@ export function afterReading(then: () => void): void {
  */
 export function lateAfter(limitMs: number, then: () => void): () => void {
   let turn: NodeJS.Immediate | undefined
-  const timer = setTimeout(() => {
-    turn = setImmediate(() => {
-      turn = setImmediate(then)
+  const timer = setTimer(() => {
+    turn = setTurn(() => {
+      turn = setTurn(then)
     })
   }, limitMs)
   return () => {
-    clearTimeout(timer)
-    clearImmediate(turn)
+    clearTimer(timer)
+    clearTurn(turn)
   }
 }

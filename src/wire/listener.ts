@@ -1,8 +1,10 @@
 /** Listening and dialling, on Unix sockets and TCP. */
+
 import { chmodSync, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { RuntimeFailure, TransportClosed } from '../errors.ts'
+import { clearTimer, setTimer } from '../process/clean.ts'
 import { type Address, formatAddress } from './address.ts'
 import type { Transport } from './transport.ts'
 import { atMost } from './transports/closing.ts'
@@ -162,9 +164,9 @@ async function removeStale(path: string): Promise<boolean> {
 function refuses(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path })
-    const timer = setTimeout(() => done(false), 1000)
+    const timer = setTimer(() => done(false), 1000)
     const done = (answer: boolean): void => {
-      clearTimeout(timer)
+      clearTimer(timer)
       socket.destroy()
       resolve(answer)
     }
@@ -212,9 +214,9 @@ export function dial(address: Address, options: { limitMs: number; signal?: Abor
       )
     }
     const onAbort = (): void => fail(options.signal?.reason)
-    const timer = setTimeout(() => fail(new Error(`no answer within ${options.limitMs} ms`)), options.limitMs)
+    const timer = setTimer(() => fail(new Error(`no answer within ${options.limitMs} ms`)), options.limitMs)
     const done = (): void => {
-      clearTimeout(timer)
+      clearTimer(timer)
       options.signal?.removeEventListener('abort', onAbort)
       socket.removeListener('error', fail)
     }

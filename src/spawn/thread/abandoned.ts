@@ -1,5 +1,7 @@
 /** Threads that sit in a system call and that nobody waits for any more. */
+
 import { writeSync } from 'node:fs'
+import { clearTick, setTick } from '../../process/clean.ts'
 
 let count = 0
 
@@ -46,10 +48,10 @@ export function leaveThreadsBehind(): void {
   watching = true
   const onExit = (code: number): void => exitNow(code)
   process.once('exit', onExit)
-  const timer = setInterval(() => {
+  const timer = setTick(() => {
     if (count === 0) {
       watching = false
-      clearInterval(timer)
+      clearTick(timer)
       process.removeListener('exit', onExit)
     } else if (isIdle()) exitNow(Number(process.exitCode ?? 0))
   }, LOOK_MS)

@@ -1,5 +1,7 @@
 /** What a `thread` actor runs; its parent's side is {@link file://./parent.ts}. */
+
 import { childMain } from '../../actor/child-main.ts'
+import { setTick } from '../../process/clean.ts'
 import { PortTransport } from '../../wire/transports/port.ts'
 import type { ThreadStart } from './parent.ts'
 
@@ -10,7 +12,7 @@ export async function threadMain(): Promise<void> {
   const { workerData } = process.getBuiltinModule('node:worker_threads')
   const { name, uuid, port, heartbeat } = workerData as ThreadStart
   const beats = new Int32Array(heartbeat)
-  setInterval(() => Atomics.add(beats, 0, 1), BEAT_MS).unref()
+  setTick(() => Atomics.add(beats, 0, 1), BEAT_MS).unref()
   await childMain({
     aid: { name, uuid },
     method: 'thread',

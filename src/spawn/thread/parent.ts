@@ -1,6 +1,8 @@
 /** `thread`: one worker thread an actor, never pooled (R-625); its link is a message port. See {@link file://./entry.ts}. */
+
 import { appendFileSync } from 'node:fs'
 import { MessageChannel, type ResourceLimits, Worker } from 'node:worker_threads'
+import { setTurn } from '../../process/clean.ts'
 import { PortTransport } from '../../wire/transports/port.ts'
 import type { ActorHandle, Backend, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
@@ -106,7 +108,7 @@ class ThreadHandle implements ActorHandle {
   #end(exit: Exit): void {
     this.#latch.settle(exit)
     const keep = exit.code !== 0
-    setImmediate(() => this.#tail.dispose(keep))
+    setTurn(() => this.#tail.dispose(keep))
   }
 
   wait(signal?: AbortSignal): Promise<Exit> {

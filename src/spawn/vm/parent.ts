@@ -2,11 +2,13 @@
  * `vm`: a `node:vm` context on the same event loop, with its own globals and its own modules; everything else, the runtime
  * included, is shared. It exists to show what a shared loop does: one actor that blocks starves all others (R-630).
  */
+
 import { readFile } from 'node:fs/promises'
 import * as nodeModule from 'node:module'
 import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import { childMain } from '../../actor/child-main.ts'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 import type { Transport } from '../../wire/transport.ts'
 import { memoryPair } from '../../wire/transports/memory.ts'
 import type { ActorHandle, Backend, Exit, KillReport, SpawnRequest } from '../backend.ts'
@@ -236,11 +238,11 @@ function isRuntime(url: string): boolean {
 async function within(evaluation: Promise<unknown>, url: string, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${url} was not evaluated within ${limitMs} ms`)), limitMs)
+    timer = setTimer(() => reject(new Error(`${url} was not evaluated within ${limitMs} ms`)), limitMs)
   })
   try {
     await Promise.race([evaluation, late])
   } finally {
-    clearTimeout(timer)
+    clearTimer(timer)
   }
 }

@@ -1,4 +1,5 @@
 import { TransportClosed } from '../../errors.ts'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 
 /** What every transport does at its end: once, and whoever waits for room hears of it. */
 export class Closing {
@@ -72,8 +73,8 @@ export function closedHere(peer: string): TransportClosed {
 export async function atMost(done: Promise<unknown>, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limitMs)
+    timer = setTimer(resolve, limitMs)
   })
   await Promise.race([done, late])
-  clearTimeout(timer)
+  clearTimer(timer)
 }

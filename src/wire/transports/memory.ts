@@ -1,5 +1,7 @@
 /** Two ends in one process. Frames are delivered in a later turn, as by any other transport. */
+
 import type { TransportClosed } from '../../errors.ts'
+import { setTurn } from '../../process/clean.ts'
 import { LENGTH_BYTES } from '../frame.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { Closing, closedHere, lost } from './closing.ts'
@@ -43,7 +45,7 @@ class MemoryTransport implements Transport {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.deliver())
+    setTurn(() => this.deliver())
   }
 
   deliver(): void {
@@ -59,14 +61,14 @@ class MemoryTransport implements Transport {
 
   async close(): Promise<void> {
     if (this.#closing.reason) return
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setTurn(resolve))
     this.destroy()
   }
 
   destroy(reason = closedHere(this.peer)): void {
     if (!this.#closing.end(reason)) return
     const { other } = this
-    setImmediate(() => other?.lost())
+    setTurn(() => other?.lost())
   }
 
   lost(): void {
