@@ -199,16 +199,12 @@ test.each(['src', 'harness', 'reporters', 'scripts'])('%s has no path of a machi
 
 /** Where the names of the language are meant: first lines of a child, which load no other module, and run before any test could. */
 const OWN_CLOCK: readonly string[] = ['src/spawn/load-runtime.ts', 'src/spawn/process-entry.ts']
-/** Not changed yet: take each out once it is. */
-const STILL_GLOBAL: readonly string[] = ['src/actor/nursery.ts', 'src/actor/stream.ts']
 
 test('the runtime takes its timers from clean copies, which fake timers in a test do not stop', () => {
   const found = ['src/wire', 'src/actor', 'src/spawn', 'src/scope']
     .flatMap((folder) => filesBelow(root, folder, '.ts'))
     // The zygote and its children run no test; its parent's side is not changed yet.
-    .filter(
-      (file) => !file.startsWith('src/spawn/zygote/') && !OWN_CLOCK.includes(file) && !STILL_GLOBAL.includes(file),
-    )
+    .filter((file) => !file.startsWith('src/spawn/zygote/') && !OWN_CLOCK.includes(file))
     .filter((file) => /(?<![.\w])(?:set|clear)(?:Timeout|Interval|Immediate)\(/.test(withoutComments(read(root, file))))
   expect(found).toEqual([])
 })

@@ -8,6 +8,7 @@ import {
   thrownText,
   UsageError,
 } from '../errors.ts'
+import { setTurn } from '../process/clean.ts'
 import { monotonic } from '../scope/clock.ts'
 import { currentScope, parkOn, runScope, type Scope, shield, type Task, TaskNursery } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
@@ -220,7 +221,7 @@ export class ActorNursery {
     // A channel that broke under the call: how the actor ended says more.
     if (error instanceof TransportClosed) {
       await child.handle?.wait(AbortSignal.timeout(this.actor.vars.deadlines.linkDrain)).catch(() => {})
-      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise((resolve) => setTurn(resolve))
       if (child.failure !== undefined || child.stopCalled) return
     }
     this.#fail(child.aid.uuid, error)
@@ -308,7 +309,7 @@ export class ActorNursery {
     // Those that supervise them look first.
     const looked = monotonic() + limitMs
     while (dying.some((child) => child.exit === undefined && child.handle?.poll()) && monotonic() < looked) {
-      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise((resolve) => setTurn(resolve))
     }
   }
 

@@ -1,7 +1,7 @@
 /** A tree that ends looks after what others could not remove: who is killed leaves its sockets and logs behind. */
 import { lstatSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers'
+import { setTurn } from '../process/clean.ts'
 import { existingRuntimeDir } from '../process/runtime-dir.ts'
 
 const STAMP = '.tidied'
@@ -13,8 +13,7 @@ const LIMIT_MS = 100
  * can go (R-650); once in ten minutes sweeps the runtime folder, for a moment. Never rejects.
  */
 export async function tidyUp(): Promise<void> {
-  // Not the global one, which a test may have replaced by a fake.
-  await new Promise<void>((resolve) => nextTurn(() => resolve()))
+  await new Promise<void>((resolve) => setTurn(() => resolve()))
   try {
     const folder = existingRuntimeDir()
     if (folder === undefined || !isDue(join(folder, STAMP))) return
