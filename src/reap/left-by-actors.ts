@@ -1,19 +1,20 @@
-/** What dead trees of actors have left in the runtime folder: sockets of who was killed, logs that nobody looked at. */
-import { lstatSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
+/** What dead trees of actors have left in the runtime folder: sockets of who was killed, folders of logs. */
+import { lstatSync, rmdirSync, type Stats, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Swept } from './files.ts'
 import { entriesOf } from './same-file.ts'
 import { sweepSockets } from './sockets.ts'
 
 const HOUR_MS = 60 * 60_000
-/** So long whoever looks into a failure finds the logs of it. */
+/** So long whoever looks into a hang finds the trees of it. */
 const KEEP_MS = 7 * 24 * HOUR_MS
 /** Names of what is kept in it beside sockets, and may be made again. */
 const AGING = /^(harrow-tree-\d+\.log|fork-works-[0-9a-f]+)$/
 
 /**
- * Removes sockets whose creator is dead ({@link sweepSockets}), folders of logs that are empty for an hour, and logs, task trees
- * and results of self-tests that nothing was written to for a week.
+ * Removes sockets whose creator is dead ({@link sweepSockets}), folders of logs that are empty for an hour, and task trees and
+ * results of self-tests that nothing was written to for a week. A folder with logs in it stays: nothing says that its tree, a daemon
+ * for example, is dead.
  *
  * @param folder the runtime folder, which is ours alone
  * @param options.dryRun only say what would be removed
@@ -29,9 +30,9 @@ export async function sweepRuntimeDir(
   const old = [...oldEntries(join(folder, 'logs'), () => true), ...oldEntries(folder, (name) => AGING.test(name))]
   for (const { path, stat } of old) {
     if (Date.now() > until) break
-    const age = Date.now() - stat.mtimeMs
-    const reason = age > KEEP_MS ? 'nothing was written to it for a week' : 'it is empty, and nobody uses it'
-    if (options.dryRun ? age > KEEP_MS || entriesOf(path).length === 0 : removed(path, stat, age > KEEP_MS))
+    const isFolder = stat.isDirectory()
+    const reason = isFolder ? 'it is empty' : 'nothing was written to it for a week'
+    if (options.dryRun ? !isFolder || entriesOf(path).length === 0 : removed(path, isFolder))
       sockets.removed.push({ path, reason })
   }
   return sockets
@@ -47,11 +48,10 @@ function oldEntries(folder: string, mine: (name: string) => boolean): { path: st
   })
 }
 
-function removed(path: string, stat: Stats, whole: boolean): boolean {
+function removed(path: string, isFolder: boolean): boolean {
   try {
-    if (!stat.isDirectory()) unlinkSync(path)
-    else if (whole) rmSync(path, { recursive: true })
-    else rmdirSync(path)
+    if (isFolder) rmdirSync(path)
+    else unlinkSync(path)
     return true
   } catch {
     // Not empty, or somebody else has removed it.

@@ -1,7 +1,8 @@
 /** Where an actor's output goes, and its last lines, for errors. */
 import { closeSync, fstatSync, openSync, readSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { makeFolder } from '../process/make-folder.ts'
 import type { ActorOutput } from './backend.ts'
 
 export interface OutputPlace {
@@ -35,6 +36,8 @@ export class OutputTail {
   open(): number | undefined {
     if (this.#output.mode !== 'file') return undefined
     try {
+      // A sweep removes a folder that was empty for long.
+      makeFolder(dirname(this.#output.path), 0o700)
       return openSync(this.#output.path, 'a', 0o600)
     } catch {
       return undefined
