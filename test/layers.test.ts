@@ -203,8 +203,7 @@ const OWN_CLOCK: readonly string[] = ['src/spawn/load-runtime.ts', 'src/spawn/pr
 test('the runtime takes its timers from clean copies, which fake timers in a test do not stop', () => {
   const found = ['src/wire', 'src/actor', 'src/spawn', 'src/scope']
     .flatMap((folder) => filesBelow(root, folder, '.ts'))
-    // The zygote and its children run no test; its parent's side is not changed yet.
-    .filter((file) => !file.startsWith('src/spawn/zygote/') && !OWN_CLOCK.includes(file))
+    .filter((file) => !OWN_CLOCK.includes(file))
     .filter((file) => /(?<![.\w])(?:set|clear)(?:Timeout|Interval|Immediate)\(/.test(withoutComments(read(root, file))))
   expect(found).toEqual([])
 })

@@ -51,10 +51,11 @@ export async function backendFor(name: unknown): Promise<Backend> {
 }
 
 const tested = new Map<SpawnMethod, Promise<true | string>>()
-const TEST_MS = 5000
+// Long, for a test that is late on a busy machine would deny a backend that works.
+const TEST_MS = 20_000
 
 /**
- * Is a backend there, and does it work here? The second is tried once in a process, with something real, at most 5 s
+ * Is a backend there, and does it work here? The second is tried once in a process, with something real, at most 20 s
  * (R-604, R-830). `spawn` and `fork` need nothing that Node does not have, and are not tried.
  *
  * @throws BackendUnavailableError with platform, Node version, what is missing and which one works

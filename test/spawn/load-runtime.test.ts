@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openNursery } from '../../src/index.ts'
@@ -50,5 +50,22 @@ test.for(LIVES)('what a child of %s compiles is kept for the next one, and anyth
     const none = join(folder, 'none')
     writeFileSync(none, '')
     await live(none)
+  }),
+)
+
+const BORN_WITH_IT = BACKENDS.filter((backend) => !LIVES.includes(backend))
+
+test.for(BORN_WITH_IT)('a child of %s has the runtime from its parent: it keeps no code', (backend) =>
+  inFolder(async (folder) => {
+    const cache = join(folder, 'cache')
+    await tree(backend, () =>
+      openNursery(async (an) => {
+        const module = moduleOf('where')
+        const portal = await an.startActor<typeof Where>('cached', { module, env: { HARROW_COMPILE_CACHE: cache } })
+        expect(await portal.call('name')).toBe('cached')
+        await portal.cancelActor()
+      }),
+    )
+    expect(existsSync(cache) ? readdirSync(cache).filter((name) => CODE.test(name)) : []).toEqual([])
   }),
 )

@@ -1,6 +1,7 @@
 /** The life of an actor that was forked from a zygote. */
 import { childMain } from '../../actor/child-main.ts'
 import { rehearse } from '../../actor/rehearsal.ts'
+import { setTimer } from '../../process/clean.ts'
 import { parseAddress } from '../../wire/address.ts'
 import { dial } from '../../wire/listener.ts'
 import { DIAL_MS } from '../process-entry.ts'
@@ -41,7 +42,7 @@ export const actorLife: Life = {
 
   live({ task }: Order, { calls }) {
     // What was read and compiled until then is a tenth of its own memory.
-    setTimeout(() => calls.trimHeap(), TRIM_MS).unref()
+    setTimer(() => calls.trimHeap(), TRIM_MS).unref()
     const { name, uuid, parentAddr } = task as ActorTask
     return childMain({
       aid: { name, uuid },

@@ -1,7 +1,7 @@
 /** From the moment after fork(2) to a life of its own. Everything up to the first byte is synchronous. */
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
-import { closeSync, writeSync } from '../../process/clean.ts'
+import { closeSync, setTurn, writeSync } from '../../process/clean.ts'
 import { adoptExit, adoptPid, dropListeners, replaceMathRandom } from './adopt.ts'
 import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
 import type { HotPages, Telling } from './hot-pages.ts'
@@ -69,7 +69,7 @@ export function becomeSpare(zygote: Zygote, fd: number, life: Life): void {
     calls.deathSignal(constants.signals.SIGKILL)
     process.title = 'harrow zygote (spare)'
     // Not here: we are in the midst of the zygote's turn.
-    setImmediate(async () => {
+    setTurn(async () => {
       await life.rehearse?.()
       const zygoteSide = new Socket({ fd, readable: true, writable: true })
       zygoteSide.on('error', () => {})
@@ -134,7 +134,7 @@ function lead({ zygote, pid, exit }: Child, order: Order, { begin, live }: Life)
     calls.exitNow(1)
   }
   // Not here: we may be in the midst of the zygote's turn.
-  setImmediate(() => void live(order, zygote))
+  setTurn(() => void live(order, zygote))
 }
 
 /** In the zygote: calls what a birth calls and a zygote does not, without effect, so that V8 has compiled it. */

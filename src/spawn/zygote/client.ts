@@ -5,6 +5,7 @@ import { closeSync, existsSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 import { runtimeDir } from '../../process/runtime-dir.ts'
 import { atRuntimeEnd } from '../at-runtime-end.ts'
 import { entryPath } from '../entry-path.ts'
@@ -173,9 +174,9 @@ export class ZygoteClient {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
     const exited = new Promise((resolve) => child.once('exit', resolve))
-    const timer = setTimeout(() => child.kill('SIGKILL'), END_MS)
+    const timer = setTimer(() => child.kill('SIGKILL'), END_MS)
     await exited
-    clearTimeout(timer)
+    clearTimer(timer)
     this.#socket.destroy()
   }
 }
@@ -189,7 +190,7 @@ async function firstReply(
   try {
     return await new Promise((resolve, reject) => {
       const said = (): string => (tail.tail() === '' ? '' : `:\n${tail.tail()}`)
-      timer = setTimeout(() => reject(new Error(`the zygote was not ready within ${START_MS} ms${said()}`)), START_MS)
+      timer = setTimer(() => reject(new Error(`the zygote was not ready within ${START_MS} ms${said()}`)), START_MS)
       child.once('error', reject)
       child.once('exit', (code, signal) =>
         reject(new Error(`the zygote ended before it was ready (${signal ?? `exit code ${code}`})${said()}`)),
@@ -200,7 +201,7 @@ async function firstReply(
       })
     })
   } finally {
-    clearTimeout(timer)
+    clearTimer(timer)
     socket.removeAllListeners('data')
   }
 }

@@ -1,4 +1,5 @@
 /** An actor that is forked from a zygote, from the order until its end. */
+import { setTurn } from '../../process/clean.ts'
 import { identify, type ProcessIdentity, signalProcess } from '../../process/identity.ts'
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { endActorProcess, subtreeOf } from '../end-process.ts'
@@ -57,7 +58,7 @@ export class ZygoteHandle implements ActorHandle {
     if (this.#pid !== undefined && exit.code !== 0) removeSockets(this.#pid)
     this.#latch.settle(exit)
     // Read by whoever reports the end, in this very turn.
-    setImmediate(() => this.#ticket.dispose(exit.code !== 0))
+    setTurn(() => this.#ticket.dispose(exit.code !== 0))
   }
 
   get id(): string {

@@ -4,6 +4,7 @@
  * ahead, by one system call for each range (MADV_POPULATE_WRITE, madvise(2), Linux 5.14). Pages of files are not in a child's
  * tables at all (MADV_POPULATE_READ). Which pages these are, the first children tell.
  */
+import { setTimer } from '../../process/clean.ts'
 import { commonPages, countPages, PAGE_BYTES, type PageRange, type Pages, pagesOf } from './pages.ts'
 import type { ForkCalls } from './syscalls.ts'
 
@@ -68,7 +69,7 @@ export class HotPages {
     this.#tellers.set(pid, this.#free!.shift()!)
     const { after, files } = this.#telling
     if (after === 'itself') return
-    setTimeout(() => {
+    setTimer(() => {
       // It may tell later: nobody else does so in that place.
       if (isOurs() && this.#tellers.delete(pid)) this.#learn(pagesOf(pid, { files }))
     }, after).unref()

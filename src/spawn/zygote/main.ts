@@ -10,6 +10,7 @@ import { flushCompileCache } from 'node:module'
 import { createServer, Socket } from 'node:net'
 import { constants } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
+import { monotonic, setTimer, setTurn } from '../../process/clean.ts'
 import { burnCaches } from './adopt.ts'
 import { becomeChild, becomeSpare, type Life, rehearseBirth, type Zygote } from './child.ts'
 import { descriptorTargets } from './descriptors.ts'
@@ -82,7 +83,7 @@ export async function run(loadLife: () => Promise<Life>): Promise<void> {
     process.on('SIGCHLD', collect)
     process.title = 'harrow zygote'
     // Modules that were loaded leave things that end within a turn.
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setTurn(resolve))
     quiet.settle()
     env = { ...process.env } as Record<string, string>
     calls.deathSignal(0)
@@ -115,12 +116,12 @@ function serve(socket: Socket): Requester {
 }
 
 /** Serves what waits, in its order. */
-function pump(since = performance.now()): void {
+function pump(since = monotonic()): void {
   while (waiting.length > 0 && !isChild) {
     const why = quiet.reason()
-    if (why !== undefined && performance.now() - since < QUIET_MS) {
+    if (why !== undefined && monotonic() - since < QUIET_MS) {
       // One with a reference would be under way itself.
-      setTimeout(pump, LOOK_MS, since).unref()
+      setTimer(pump, LOOK_MS, since).unref()
       return
     }
     const { requester, request } = waiting.shift()!
@@ -223,8 +224,8 @@ function end(): void {
   for (const requester of requesters) endChildren(requester)
   spares.end()
   // Whoever waits for our end takes it for theirs.
-  const until = performance.now() + DYING_MS
-  for (collect(); killed.size > 0 && performance.now() < until; collect()) Atomics.wait(NOTHING, 0, 0, 1)
+  const until = monotonic() + DYING_MS
+  for (collect(); killed.size > 0 && monotonic() < until; collect()) Atomics.wait(NOTHING, 0, 0, 1)
   try {
     unlinkSync(path)
   } catch {

@@ -1,5 +1,6 @@
 /** Getting a child from a zygote: once more when it dies at birth, and then not at all. */
 import { constants } from 'node:os'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 import { identify, isRunning, signalProcess } from '../../process/identity.ts'
 import type { Exit, SpawnRequest } from '../backend.ts'
 import { OutputTail } from '../output.ts'
@@ -155,7 +156,7 @@ class Attempt {
       return await this.#result.promise
     } finally {
       this.#phase = 'over'
-      clearTimeout(this.#timer)
+      clearTimer(this.#timer)
       this.#life?.close()
       this.#output?.letGo()
     }
@@ -193,8 +194,8 @@ class Attempt {
   }
 
   #limit(ms: number, late: () => void): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(late, ms)
+    clearTimer(this.#timer)
+    this.#timer = setTimer(late, ms)
   }
 
   #born(pid: number): void {
@@ -213,7 +214,7 @@ class Attempt {
   #up(): void {
     if (this.#phase === 'over') return
     this.#phase = 'up'
-    clearTimeout(this.#timer)
+    clearTimer(this.#timer)
     this.#output?.letGo()
     this.#events.up?.()
   }
@@ -253,7 +254,7 @@ class Attempt {
       const identity = this.#pid === undefined ? undefined : identify(this.#pid)
       // It may be on its way out still, or have closed all of its descriptors, this one too.
       if (identity && isRunning(identity)) {
-        this.#timer = setTimeout(end, POLL_MS)
+        this.#timer = setTimer(end, POLL_MS)
         return
       }
       this.#settle({ kind: 'exit', exit: told ?? unknown })

@@ -6,6 +6,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { clearTick, setTick } from '../../process/clean.ts'
 import { runtimeDir } from '../../process/runtime-dir.ts'
 import type { ActorHandle, SpawnRequest } from '../backend.ts'
 import { endZygotes } from './client.ts'
@@ -18,14 +19,14 @@ export async function selfTest(spawn: (request: SpawnRequest) => ActorHandle): P
   const path = cachePath()
   if (isRemembered(path)) return true
   // Nothing else need keep this process alive meanwhile.
-  const alive = setInterval(() => {}, 1000)
+  const alive = setTick(() => {}, 1000)
   try {
     const answer = await tryOne(spawn)
     await endZygotes()
     if (answer === true) remember(path)
     return answer
   } finally {
-    clearInterval(alive)
+    clearTick(alive)
   }
 }
 

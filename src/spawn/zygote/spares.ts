@@ -4,6 +4,7 @@
  */
 import { readSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 import type { Order } from './protocol.ts'
 import type { ForkCalls } from './syscalls.ts'
 
@@ -75,12 +76,12 @@ export class Spares {
   /** An order has been served. */
   refill(): void {
     if (this.#isOff || this.#waiting) return
-    clearTimeout(this.#timer)
+    clearTimer(this.#timer)
     this.#tryIn(REFILL_MS, MOST_TRIES)
   }
 
   #tryIn(ms: number, tries: number): void {
-    this.#timer = setTimeout(() => {
+    this.#timer = setTimer(() => {
       if (this.#isOff || this.#waiting) return
       if (this.#maker.isQuiet()) this.#make()
       else if (tries > 1) this.#tryIn(2 * ms, tries - 1)
