@@ -373,11 +373,29 @@ export class ActorTooSlowError extends HarrowError {
 }
 named(ActorTooSlowError, 'ActorTooSlowError')
 
-/** A channel is closed or broken; `by` says whose doing that was (R-315). */
+/** The actor at the other end of a channel that has broken, as far as this side knows it. */
+export interface LostActor {
+  uid: Uid
+  /** What waited for it: `call tally.add`, `context tally.counter`. */
+  during: string
+  /** The next ones only of a child of this actor: `spawn`, `pid 4912`. */
+  backend?: string
+  where?: string
+  /** How it ended; both absent when it has not, and the channel alone has broken. */
+  exitCode?: number | null
+  signal?: string | null
+}
+
+/**
+ * A channel is closed or broken; `by` says whose doing that was (R-315). Of a call, a context or a stream that waited, `actor`
+ * says who was at the other end, and how that one ended where it was a child; the `cause` is its {@link ActorFailure} then,
+ * unless it ended with exit code 0.
+ */
 export class TransportClosed extends HarrowError {
   readonly by: 'peer' | 'local' | 'unknown'
   /** How loud this is to be logged: an expected end is `transport`, damage is `error`. */
   readonly logLevel: 'transport' | 'error'
+  readonly actor: LostActor | undefined
 
   constructor(
     message: string,
@@ -385,11 +403,13 @@ export class TransportClosed extends HarrowError {
       by,
       cause,
       logLevel = 'transport',
-    }: { by: 'peer' | 'local' | 'unknown'; cause?: unknown; logLevel?: 'transport' | 'error' },
+      actor,
+    }: { by: 'peer' | 'local' | 'unknown'; cause?: unknown; logLevel?: 'transport' | 'error'; actor?: LostActor },
   ) {
     super('HARROW_CLOSED', message, cause === undefined ? undefined : { cause })
     this.by = by
     this.logLevel = logLevel
+    this.actor = actor
   }
 }
 named(TransportClosed, 'TransportClosed')

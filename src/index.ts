@@ -30,6 +30,7 @@ export {
   isHarrowError,
   isMultiCancelled,
   LeakError,
+  type LostActor,
   MessagingError,
   ModuleNotExposed,
   MsgTypeError,

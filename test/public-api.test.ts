@@ -135,6 +135,7 @@ describe('the public names', () => {
         "type LifetimeStack",
         "type LiveHandle",
         "type LogLevel",
+        "type LostActor",
         "type Moved",
         "type NameChange",
         "type NurseryOptions",

@@ -1,6 +1,6 @@
 /** One child actor as its nursery sees it, from the request to spawn it until it is reaped. */
 import { randomUUID } from 'node:crypto'
-import { ActorFailure, MessagingError, RuntimeFailure, TransportClosed } from '../errors.ts'
+import { ActorFailure, MessagingError, RuntimeFailure } from '../errors.ts'
 import { park, parkOn } from '../scope/index.ts'
 import { heldFor } from '../scope/scope.ts'
 import type { ActorHandle, Backend, Exit, SpawnRequest } from '../spawn/backend.ts'
@@ -14,6 +14,7 @@ import { type Aid, type Message, Msg, uidOf } from '../wire/messages.ts'
 import type { Actor } from './actor.ts'
 import { Ladder } from './ladder.ts'
 import { log } from './log.ts'
+import type { Owned } from './loss.ts'
 import { Peer } from './peer.ts'
 import type { SpawnSpec } from './spec.ts'
 
@@ -29,7 +30,7 @@ export interface ChildPlan {
   uuid?: string
 }
 
-export class Child {
+export class Child implements Owned {
   readonly actor: Actor
   readonly aid: Aid
   readonly plan: ChildPlan
@@ -65,6 +66,35 @@ export class Child {
   toString(): string {
     return `${this.aid.name} (${this.method}${this.handle ? `, ${this.handle.id}` : ''})`
   }
+
+  get where(): string {
+    return this.handle?.id ?? 'not started'
+  }
+
+  get ending(): Exit | undefined {
+    return this.handle?.poll()
+  }
+
+  /** Settles when it has ended, at the latest after `limitMs`. */
+  endedWithin(limitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const inTime = lateAfter(limitMs, resolve)
+      void this.handle?.wait().then(() => {
+        inTime()
+        resolve()
+      })
+    })
+  }
+
+  /** What its end is to whoever waited for it: nothing for one with exit code 0, or that was asked for. */
+  get obituary(): Error | undefined {
+    const exit = this.ending
+    if (!exit || this.stopCalled || isOrderly(exit)) return undefined
+    this.#obituary ??= this.#failed(exit)
+    return this.#obituary
+  }
+
+  #obituary: ActorFailure | undefined
 
   /**
    * Starts it and waits for its hello, raced against its death on every backend (R-007, R-142). When the scope is cancelled
@@ -141,6 +171,7 @@ export class Child {
       throw new MessagingError(`${this} says hello as ${aid.name}@${aid.uuid}`)
     }
     const peer = new Peer(this.actor, channel, { ...this.aid, ...aid }, false)
+    peer.owned = this
     this.peer = peer
     this.state = 'running'
     if (!hasSpec) peer.reply(this.#spec())
@@ -173,14 +204,17 @@ export class Child {
   async reap(exit: Exit): Promise<void> {
     this.exit ??= exit
     const unasked = !this.stopCalled
-    if (this.peer?.connected) await this.#drain(this.peer)
+    if (this.peer) await this.#drain(this.peer)
     this.state = 'gone'
     if (unasked && this.failure === undefined) this.failure = this.#verdict(exit)
     if (this.failure !== undefined || this.escalated) await this.#ladder.endOrphans()
     log('runtime', `${this} has ended: ${formatExit(exit)}`)
   }
 
-  /** What it had sent before it ended is still read; then the channel is broken, for one kept open may never close (R-806). */
+  /**
+   * What it had sent before it ended is still read, and whoever waits for it is told before the nursery is; then the channel is
+   * broken, for one kept open may never close (R-806).
+   */
   async #drain(peer: Peer): Promise<void> {
     let inTime: (() => void) | undefined
     const late = new Promise<void>((resolve) => {
@@ -193,8 +227,9 @@ export class Child {
 
   #verdict(exit: Exit): unknown {
     if (this.peer?.linkError !== undefined) return this.peer.linkError
-    if (exit.error === undefined && exit.code === 0) return undefined
-    return this.#failed(exit)
+    if (isOrderly(exit)) return undefined
+    this.#obituary ??= this.#failed(exit)
+    return this.#obituary
   }
 
   #failed(exit: Exit | undefined, message?: string): ActorFailure {
@@ -216,14 +251,9 @@ export class Child {
       exit?.error === undefined ? undefined : { cause: exit.error },
     )
   }
-
-  /** Is this error only the echo of this child's death? */
-  isEcho(error: unknown): boolean {
-    return (
-      this.failure !== undefined && error !== this.failure && error instanceof TransportClosed && !this.peer?.connected
-    )
-  }
 }
+
+const isOrderly = (exit: Exit): boolean => exit.error === undefined && exit.code === 0
 
 function indent(text: string): string {
   return text

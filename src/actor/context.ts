@@ -138,6 +138,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
       return
     }
     if (this.#first !== UNSET) throw new RuntimeFailure(`started() was called twice in context ${this.name}.`)
+    this.peer.check(this.label)
     this.peer.channel.send([Msg.started, this.cid, value])
     this.#first = value
   }
@@ -281,6 +282,7 @@ export class Context<First = unknown, Sends = unknown, Receives = unknown, Resul
 
   lost(reason: TransportClosed): void {
     if (this.ended) return
+    fromSite(reason, this.site)
     this.#broken = reason
     this.remoteError = reason
     this.#interrupt(reason)

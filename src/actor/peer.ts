@@ -7,6 +7,7 @@ import { type Aid, type Kind, type Message, Msg, type StartOptions, uidOf } from
 import { unpackError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
+import { lossOf, type Owned } from './loss.ts'
 import { NumberMap } from './number-map.ts'
 import { PendingCall } from './pending-call.ts'
 
@@ -45,6 +46,8 @@ interface CancelRequest {
 }
 
 const MOST_WARNED = 100
+/** So long those that wait may be kept from hearing that a channel broke, for how its actor ended (R-806). */
+const FATE_MS = 100
 
 /** A call whose result nobody wants. */
 class Unheard implements Dialog {
@@ -75,6 +78,8 @@ export class Peer {
   linkError: unknown
   /** Users of a connection that discovery has made. */
   users = 0
+  /** The actor is a child of ours. */
+  owned: Owned | undefined
   /** Discovery has made the connection: it is closed when nobody uses it. Links and what others have dialled are not its own. */
   ofDiscovery = false
 
@@ -84,6 +89,8 @@ export class Peer {
   #requestNumber = 0
   readonly #closed = Promise.withResolvers<void>()
   #isClosed = false
+  /** Why, once those that waited have been told. */
+  #told: TransportClosed | undefined
   /** It is on its way to its end: nobody is to begin anything on it. */
   #closing = false
 
@@ -120,14 +127,24 @@ export class Peer {
     )
   }
 
-  /** @throws the error of the link, or TransportClosed */
-  check(): void {
+  /**
+   * @param during what is about to begin on it
+   * @throws the error of the link, or TransportClosed
+   */
+  check(during: string): void {
     if (this.linkError !== undefined) throw this.linkError
-    if (this.#isClosed || this.channel.closed) {
-      throw (
-        this.channel.closed ?? new TransportClosed(`the channel to actor ${this.aid.name} is closed`, { by: 'unknown' })
-      )
-    }
+    if (this.#isClosed || this.channel.closed) throw this.#loss(during)
+  }
+
+  /** What ends something on a channel that has broken; known once how its actor ended is, if that is to be known at all. */
+  async lossFor(during: string): Promise<unknown> {
+    await this.gone
+    return this.linkError ?? this.#loss(during)
+  }
+
+  #loss(during: string): TransportClosed {
+    const reason = this.#told ?? this.channel.closed ?? new TransportClosed('it was closed', { by: 'unknown' })
+    return lossOf(this.aid, during, reason, this.owned)
   }
 
   // ---- what we ask
@@ -164,10 +181,12 @@ export class Peer {
     kind: Kind,
     options: StartOptions | null,
   ): number {
-    this.check()
+    // Broken, and how its actor ended is not known yet: it hears of that together with the others.
+    const early = this.#isClosed && this.#told === undefined && this.linkError === undefined
+    if (!early) this.check(dialog.label)
     this.#next += 2
     const cid = this.#next
-    this.channel.send([Msg.start, cid, module, name, args, kind, options])
+    if (!early) this.channel.send([Msg.start, cid, module, name, args, kind, options])
     this.asked.set(cid, dialog)
     return cid
   }
@@ -373,22 +392,32 @@ export class Peer {
     }
   }
 
-  /** The channel is closed: whatever waits is told within the same turn (R-806). */
+  /**
+   * The channel is closed: whatever waits is told within the same turn; what waits for a child of ours, when that has ended, at
+   * the latest after 100 ms (R-325, R-806).
+   */
   end(reason: TransportClosed): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.actor.peers.delete(this)
-    for (const [cid, dialog] of this.asked.entries()) {
-      this.asked.delete(cid)
-      dialog.lost(reason)
-    }
     for (const done of [...this.#cancels.values()]) done(false)
     for (const request of [...this.#requests.values()]) request.lost()
     // What this channel has started ends with it, and nothing else does (R-255).
     for (const [, served] of this.served.entries()) served.lost()
     log(reason.logLevel === 'error' ? 'warning' : 'transport', `channel to ${this.aid.name}: ${reason.message}`)
-    this.#closed.resolve()
+    const { owned } = this
+    if (owned === undefined || reason.by === 'local' || owned.ending) this.#tell(reason)
+    else void owned.endedWithin(FATE_MS).then(() => this.#tell(reason))
     this.actor.peerGone(this, reason)
+  }
+
+  #tell(reason: TransportClosed): void {
+    this.#told = reason
+    for (const [cid, dialog] of this.asked.entries()) {
+      this.asked.delete(cid)
+      dialog.lost(lossOf(this.aid, dialog.label, reason, this.owned))
+    }
+    this.#closed.resolve()
   }
 
   /** Closes in order, or by force after `limitMs`. */

@@ -38,6 +38,7 @@ export class PendingCall extends Parked<unknown> implements Dialog {
   }
 
   lost(reason: TransportClosed): void {
+    fromSite(reason, this.#site)
     this.fail(reason)
   }
 
@@ -47,7 +48,7 @@ export class PendingCall extends Parked<unknown> implements Dialog {
   }
 }
 
-/** Gives an error from another actor the stack of whoever called there, where that was noted. */
+/** Gives an error from another actor, or of the way there, the stack of whoever called there, where that was noted. */
 export function fromSite(error: unknown, site: object | undefined): void {
   if (!(error instanceof Error) || site === undefined) return
   const lines = siteStack(site)

@@ -1,5 +1,5 @@
 /** Items within a context, in order, with back-pressure; it ends once. */
-import { EndOfStream, RuntimeFailure } from '../errors.ts'
+import { EndOfStream, RuntimeFailure, TransportClosed } from '../errors.ts'
 import { currentScope, park } from '../scope/index.ts'
 import { lateAfter } from '../wire/late.ts'
 import { Msg } from '../wire/messages.ts'
@@ -271,14 +271,14 @@ export class Stream<Sends = unknown, Receives = unknown> implements AsyncIterabl
       hasRoom = channel.send([Msg.yield, this.#context.cid, item])
     } catch (error) {
       if (took) this.#mailbox.giveBack()
-      throw error
+      throw error instanceof TransportClosed ? await this.#context.peer.lossFor(this.#context.label) : error
     }
     if (hasRoom) {
       currentScope().throwIfCancelled()
       return
     }
     await park<void>({ reason: 'stream space', on: this.#context.label, by: 'the channel' }, (resolve, reject) => {
-      channel.drained().then(resolve, reject)
+      channel.drained().then(resolve, async () => reject(await this.#context.peer.lossFor(this.#context.label)))
     })
   }
 

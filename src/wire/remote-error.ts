@@ -6,6 +6,7 @@ import {
   RemoteActorError,
   type RemoteErrorDetails,
   StreamOverrun,
+  TransportClosed,
   thrownText,
   type Uid,
 } from '../errors.ts'
@@ -109,7 +110,8 @@ export function unpackError(data: unknown, _here: Uid): Error {
 
 /** Lets the stack of an error that came from elsewhere begin at the code that called there (R-302). */
 export function setFrames(error: Error, lines: string): void {
-  if (error instanceof RemoteActorError) error.stack = `${error.name}: ${error.message}${lines && `\n${lines}`}`
+  if (error instanceof RemoteActorError || error instanceof TransportClosed)
+    error.stack = `${error.name}: ${error.message}${lines && `\n${lines}`}`
 }
 
 const frames = (stack: string): string =>

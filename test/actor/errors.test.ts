@@ -373,14 +373,34 @@ describe.each(BACKENDS)('an actor of %s that dies', (backend) => {
 
   test('R-325 R-806 without a word is named with backend and exit', async () => {
     await tree(backend, async () => {
+      let waited: unknown[] = []
       const error = await failure(
         openNursery(async (an) => {
           const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
-          await portal.call('exitWith', 3)
+          waited = await Promise.all([failure(portal.call('napping', 60_000)), failure(portal.call('exitWith', 3))])
+          throw waited[1]
         }),
       )
       expect(error).toBeInstanceOf(ActorFailure)
       expect(error.message).toMatch(new RegExp(`actor rude \\(${backend}, .*\\) died: rc=3`))
+      for (const [i, call] of ['napping', 'exitWith'].entries()) {
+        expect(waited[i]).toMatchObject({ actor: { during: `call rude.${call}`, backend, exitCode: 3, signal: null } })
+        expect(waited[i]).toMatchObject({ name: 'TransportClosed', by: 'peer', cause: error })
+        expect((waited[i] as Error).message).toMatch(
+          new RegExp(`^call rude.${call}: actor rude@\\w+ \\(${backend}, (pid|thread) \\d+\\) has ended: rc=3$`),
+        )
+      }
+      expect((waited[0] as Error).stack).toMatch(/rc=3\n\s+at .*errors\.test\.ts/)
+      // Nothing has failed where exit code 0 was not asked for: the call says it all.
+      const orderly = await failure(
+        openNursery(async (an) => {
+          const portal = await an.startActor<typeof Rude>('rude', { module: RUDE })
+          await failure(portal.call('exitWith', 0))
+          // Nothing can begin there any more, for the same reason.
+          await portal.call('exclaim', 'too late')
+        }),
+      )
+      expect(orderly.message).toMatch(/^call rude.exclaim: actor rude@\w+ \(\w+, \w+ \d+\) has ended: rc=0$/)
     })
   })
 })
