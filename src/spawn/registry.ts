@@ -1,7 +1,7 @@
 /** Backends by name, loaded when they are first used, with an error that helps for those that are not there. */
 
 import { BackendUnavailableError, NotImplementedSpawnMethodError } from '../errors.ts'
-import { clearTimer, setTimer } from '../process/clean.ts'
+import { lateAfter } from '../wire/late.ts'
 import type { Backend } from './backend.ts'
 import { DEFAULT_SPAWN_METHOD, isSpawnMethod, SEED_NAMES, SPAWN_METHODS, type SpawnMethod } from './methods.ts'
 
@@ -78,16 +78,16 @@ export async function checkBackend(name: unknown, load = backendFor): Promise<Ba
 }
 
 async function limited(test: Promise<true | string>): Promise<true | string> {
-  let timer: NodeJS.Timeout | undefined
+  let inTime = (): void => {}
   const late = new Promise<string>((resolve) => {
-    timer = setTimer(resolve, TEST_MS, `its self-test did not end within ${TEST_MS} ms`)
+    inTime = lateAfter(TEST_MS, () => resolve(`its self-test did not end within ${TEST_MS} ms`))
   })
   try {
     return await Promise.race([test, late])
   } catch (error) {
     return `its self-test failed: ${error instanceof Error ? error.message : String(error)}`
   } finally {
-    clearTimer(timer)
+    inTime()
   }
 }
 

@@ -53,7 +53,7 @@ test.for(LIVES)('what a child of %s compiles is kept for the next one, and anyth
   }),
 )
 
-const BORN_WITH_IT = BACKENDS.filter((backend) => !LIVES.includes(backend))
+const BORN_WITH_IT = BACKENDS.filter((backend) => backend === 'zygote' || backend === 'vm')
 
 test.for(BORN_WITH_IT)('a child of %s has the runtime from its parent: it keeps no code', (backend) =>
   inFolder(async (folder) => {

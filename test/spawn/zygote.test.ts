@@ -7,6 +7,8 @@ import { type ActorNursery, openNursery } from '../../src/index.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { childrenOf, readStat } from '../../src/process/procfs.ts'
 import { commandOf } from '../../src/process/tree.ts'
+import { endZygotes, zygoteFor } from '../../src/spawn/zygote/client.ts'
+import { orderChild } from '../../src/spawn/zygote/order.ts'
 import { backend } from '../../src/spawn/zygote/parent.ts'
 import { BACKENDS, eventually, failure, gone, inFolder, known, moduleOf, NEST, tree } from '../actor/world.ts'
 import type * as Born from '../fixtures/actors/born.ts'
@@ -301,7 +303,34 @@ describe.skipIf(able !== true || !isAsked)('a zygote', () => {
   })
 })
 
-describe.skipIf(able !== true)('forks', () => {
+describe.skipIf(able !== true || !isAsked)('forks', () => {
+  test('R-637 an answer that came while the caller was busy is not late', async () => {
+    const kind = { tree: `busy-${process.pid}`, execArgv: [], warm: [], bare: true }
+    const zygote = await zygoteFor(kind, { ...(process.env as Record<string, string>), HARROW_LOGLEVEL: 'silent' })
+    const nowhere = { path: '/dev/null' }
+    const { result } = orderChild(
+      {
+        zygote: async () => zygote,
+        order: () => ({
+          task: { name: 'one', uuid: 'busy', parentAddr: 'unix:/nowhere/busy.sock' },
+          env: { ...(process.env as Record<string, string>), HARROW_LOGLEVEL: 'silent' },
+          cwd: process.cwd(),
+          umask: 0o22,
+          stay: false,
+        }),
+        output: () => ({ stdout: nowhere, stderr: nowhere, letGo: () => {} }),
+        retries: 0,
+        forkReturnMs: 100,
+      },
+      { born: () => {}, gone: () => {} },
+    )
+    // The order goes out in jobs, and before the loop turns again its limit has passed.
+    for (let n = 0; n < 10; n++) await null
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+    expect(await result).toEqual({ kind: 'exit', exit: { code: 1, signal: null } })
+    await endZygotes()
+  })
+
   test('R-830 R-604 a hundred forks in a row: none crashes, none hangs, nothing grows', async () => {
     const { ends, before, after } = await forksInARow(100)
     expect(ends).toEqual({ well: 100 })

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { clearTimer, setTimer } from '../../process/clean.ts'
 import { runtimeDir } from '../../process/runtime-dir.ts'
+import { lateAfter } from '../../wire/late.ts'
 import { atRuntimeEnd } from '../at-runtime-end.ts'
 import { entryPath } from '../entry-path.ts'
 import { OutputTail } from '../output.ts'
@@ -186,11 +187,11 @@ async function firstReply(
   socket: Socket,
   tail: OutputTail,
 ): Promise<{ path: string; pid: number }> {
-  let timer: NodeJS.Timeout | undefined
+  let inTime = (): void => {}
   try {
     return await new Promise((resolve, reject) => {
       const said = (): string => (tail.tail() === '' ? '' : `:\n${tail.tail()}`)
-      timer = setTimer(() => reject(new Error(`the zygote was not ready within ${START_MS} ms${said()}`)), START_MS)
+      inTime = lateAfter(START_MS, () => reject(new Error(`the zygote was not ready within ${START_MS} ms${said()}`)))
       child.once('error', reject)
       child.once('exit', (code, signal) =>
         reject(new Error(`the zygote ended before it was ready (${signal ?? `exit code ${code}`})${said()}`)),
@@ -201,7 +202,7 @@ async function firstReply(
       })
     })
   } finally {
-    clearTimer(timer)
+    inTime()
     socket.removeAllListeners('data')
   }
 }

@@ -2,6 +2,7 @@
 import { constants } from 'node:os'
 import { clearTimer, setTimer } from '../../process/clean.ts'
 import { identify, isRunning, signalProcess } from '../../process/identity.ts'
+import { lateAfter } from '../../wire/late.ts'
 import type { Exit, SpawnRequest } from '../backend.ts'
 import { OutputTail } from '../output.ts'
 import type { ActorTask } from './actor-life.ts'
@@ -132,7 +133,7 @@ class Attempt {
   #phase: 'asked' | 'born' | 'up' | 'wrong' | 'over' = 'asked'
   #life: LifePipe | undefined
   #output: Output | undefined
-  #timer: NodeJS.Timeout | undefined
+  #clearLimit = (): void => {}
   #pid: number | undefined
   #lost = false
 
@@ -156,7 +157,7 @@ class Attempt {
       return await this.#result.promise
     } finally {
       this.#phase = 'over'
-      clearTimer(this.#timer)
+      this.#clearLimit()
       this.#life?.close()
       this.#output?.letGo()
     }
@@ -194,8 +195,8 @@ class Attempt {
   }
 
   #limit(ms: number, late: () => void): void {
-    clearTimer(this.#timer)
-    this.#timer = setTimer(late, ms)
+    this.#clearLimit()
+    this.#clearLimit = lateAfter(ms, late)
   }
 
   #born(pid: number): void {
@@ -214,7 +215,7 @@ class Attempt {
   #up(): void {
     if (this.#phase === 'over') return
     this.#phase = 'up'
-    clearTimer(this.#timer)
+    this.#clearLimit()
     this.#output?.letGo()
     this.#events.up?.()
   }
@@ -254,7 +255,8 @@ class Attempt {
       const identity = this.#pid === undefined ? undefined : identify(this.#pid)
       // It may be on its way out still, or have closed all of its descriptors, this one too.
       if (identity && isRunning(identity)) {
-        this.#timer = setTimer(end, POLL_MS)
+        const timer = setTimer(end, POLL_MS)
+        this.#clearLimit = () => clearTimer(timer)
         return
       }
       this.#settle({ kind: 'exit', exit: told ?? unknown })
