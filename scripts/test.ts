@@ -130,7 +130,10 @@ async function hammer(
       const run = ++next
       const { code, signal, output } = await runVitest(args, { ...env, HARROW_HAMMER: String(run) }, 'pipe')
       if (code !== 0) failures.push({ run, code, signal, output: save(run, output) })
-      if (!json) print([`${code === 0 ? colors.green('ok  ') : colors.red('bad ')} run ${run} of ${times}`])
+      const line = `run ${run} of ${times}`
+      if (!json) print([`${code === 0 ? colors.green('ok  ') : colors.red('bad ')} ${line}`])
+      // What is read by a program has its progress beside it.
+      else process.stderr.write(`${code === 0 ? 'ok  ' : 'bad '} ${line}\n`)
     }
   }
   await Promise.all(Array.from({ length: Math.min(streams, times) }, lane))

@@ -14,6 +14,8 @@ export interface ChildOptions {
   limitMs: number
   /** `show`: the child writes to our terminal; `keep` (default): its output is in the result. */
   output?: 'show' | 'keep'
+  /** Gets what it writes to stderr as it comes. */
+  stderr?: (text: string) => void
 }
 
 export interface ChildResult {
@@ -61,6 +63,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
   })
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     output += text
+    options.stderr?.(text)
   })
 
   let late = false

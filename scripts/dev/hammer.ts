@@ -40,8 +40,13 @@ for (const backend of values.backend) {
     {
       cwd: root,
       limitMs: LIMIT_MS,
+      stderr: (text) => process.stderr.write(text.replace(/^(?=.)/gm, `${backend}: `)),
     },
   )
+  if (!run.stdout.includes('{')) {
+    console.error(`${backend}: ended before its result (${run.signal ?? `exit code ${run.code}`})\n${run.output}`)
+    process.exit(1)
+  }
   const result = JSON.parse(run.stdout.slice(run.stdout.indexOf('{'))) as {
     runs: number
     failed: number

@@ -327,7 +327,7 @@ describe('the pool', () => {
     const made = project({
       'a.test.ts': `import { activeBackend } from 'harrow/vitest'\nimport { expect, test } from 'vitest'\ntest('which', () => console.log('ON=' + activeBackend()))\ntest('flaky', () => { expect(Number(process.env.HARROW_HAMMER) % 3).not.toBe(0) })`,
     })
-    const { stdout, code } = await runChild(
+    const { stdout, output, code } = await runChild(
       process.execPath,
       [join(root, 'dist/scripts/harrow.js'), 'test', '--hammer=3', '--streams', '2', '--json'],
       {
@@ -337,6 +337,7 @@ describe('the pool', () => {
       },
     )
     expect(JSON.parse(stdout)).toMatchObject({ runs: 3, failed: 1, streams: 2 })
+    expect(output).toMatch(/^bad {2}run \d of 3$/m)
     expect(code).toBe(1)
     const passed = await runChild(
       process.execPath,
