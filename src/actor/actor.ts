@@ -144,7 +144,8 @@ export class Actor {
   cancelFor(peer: Peer, budgetMs: number): { ended: Promise<void>; hasChildren: boolean } {
     const hasChildren = [...this.nurseries].some((nursery) => nursery.size > 0)
     // Ours have to be through before whoever asked us loses patience.
-    this.nurseryBudgetMs = Math.max(300, Math.min(this.nurseryBudgetMs, budgetMs - BUDGET_STEP_MS))
+    const left = Number.isFinite(budgetMs) ? budgetMs - BUDGET_STEP_MS : this.nurseryBudgetMs
+    this.nurseryBudgetMs = Math.max(300, Math.min(this.nurseryBudgetMs, left))
     const by = peer.uid
     const reason = new ContextCancelled(`actor ${this.aid.name} was cancelled by ${by[0]}`, {
       canceller: by,

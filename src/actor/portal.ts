@@ -1,5 +1,6 @@
 import { ActorTooSlowError, NoResult, RuntimeFailure, TransportClosed } from '../errors.ts'
 import { currentScope, runScope } from '../scope/index.ts'
+import { checkCount, checkMs } from '../scope/limits.ts'
 import { heldFor } from '../scope/scope.ts'
 import { captureSite } from '../scope/sites.ts'
 import type { Aid } from '../wire/messages.ts'
@@ -12,7 +13,7 @@ import { checkReference } from './reference.ts'
 import type { Stream } from './stream.ts'
 
 export interface ContextOptions {
-  /** Items of its stream that are buffered here. @default 64 */
+  /** Items of its stream that are buffered here, from 1 up. @default 64 */
   buffer?: number
   /** See `StreamOptions.allowOverruns`. */
   allowOverruns?: boolean
@@ -149,6 +150,7 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
     { buffer = LIMITS.streamBuffer, allowOverruns = false }: ContextOptions,
   ): Promise<unknown> {
     const peer = this.#peer
+    checkCount(`the option "buffer" of ${name}`, buffer, 1)
     if (peer.aid.uuid === peer.actor.aid.uuid) {
       throw new RuntimeFailure(`a context with one's own actor (${peer.aid.name}) cannot be opened (R-405).`)
     }
@@ -195,12 +197,13 @@ export class Portal<M = Record<string, (...args: unknown[]) => unknown>, Result 
    * (R-211).
    *
    * @returns true when it has acknowledged; false when the channel is closed or breaks meanwhile, or nothing came in time
-   * @throws ActorTooSlowError with `raiseOnTimeout`
+   * @throws ActorTooSlowError with `raiseOnTimeout`; UsageError for a limit that is none
    */
   async cancelActor(options: { timeoutMs?: number; raiseOnTimeout?: boolean } = {}): Promise<boolean> {
     const { deadlines } = this.#peer.actor.vars
     const { timeoutMs = deadlines.cancelAck, raiseOnTimeout = false } = options
-    const how = await heldFor(() => this.#peer.cancelActor(timeoutMs, deadlines.nurseryCancel))
+    const limitMs = checkMs('cancelActor({ timeoutMs })', timeoutMs)
+    const how = await heldFor(() => this.#peer.cancelActor(limitMs, deadlines.nurseryCancel))
     if (how === 'late' && raiseOnTimeout) {
       throw new ActorTooSlowError(
         `actor ${this.aid.name} did not acknowledge its cancellation in ${timeoutMs} ms`,

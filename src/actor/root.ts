@@ -8,6 +8,7 @@ import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText,
 import { clearTick, setTick } from '../process/clean.ts'
 import { makeFolder } from '../process/make-folder.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
+import { MAX_MS, shown } from '../scope/limits.ts'
 import { heldFor } from '../scope/scope.ts'
 import { endBackends } from '../spawn/at-runtime-end.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
@@ -293,11 +294,17 @@ function check(options: RootOptions): void {
   if (transports !== undefined && (transports.length !== 1 || !['uds', 'tcp'].includes(transports[0] as string))) {
     throw new UsageError(`option "enableTransports" expects ['uds'] or ['tcp'], got ${JSON.stringify(transports)}.`)
   }
-  for (const [key, value] of Object.entries(options.deadlines ?? {})) {
-    if (!(key in DEADLINES))
+  const { deadlines = {} } = options
+  if (typeof deadlines !== 'object' || deadlines === null)
+    throw new UsageError(`option "deadlines" expects an object of milliseconds by name, got ${shown(deadlines)}.`)
+  for (const [key, value] of Object.entries(deadlines)) {
+    if (!Object.hasOwn(DEADLINES, key))
       throw new UsageError(`there is no deadline "${key}": ${Object.keys(DEADLINES).join(', ')}.`)
-    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-      throw new UsageError(`deadline "${key}" expects finite milliseconds, got ${String(value)}.`)
+    const ms: unknown = value
+    if (typeof ms !== 'number' || !(ms >= 0 && ms <= MAX_MS)) {
+      throw new UsageError(
+        `deadline "${key}" expects milliseconds from 0 to ${MAX_MS}, got ${shown(ms)}: no wait of the runtime is without a bound.`,
+      )
     }
   }
 }

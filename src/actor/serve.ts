@@ -11,7 +11,7 @@ import {
 } from '../errors.ts'
 import { currentScope, runDetached, Task } from '../scope/index.ts'
 import { cut } from '../wire/error-box.ts'
-import { type Kind, Msg, type Start } from '../wire/messages.ts'
+import { type Kind, Msg, type Start, type StartOptions } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import type { Actor } from './actor.ts'
 import { Context } from './context.ts'
@@ -47,7 +47,13 @@ export function serveStart(actor: Actor, peer: Peer, message: Start): void {
     const call = new ServedCall(actor, peer, cid, name)
     peer.served.set(cid, call)
     actor.service.begin(call, () => fn(...args))
-  } else new ServedContext(actor, peer, cid, name, fn, args, kind, options?.buffer ?? LIMITS.streamBuffer)
+  } else new ServedContext(actor, peer, cid, name, fn, args, kind, creditOf(options))
+}
+
+/** How many items a caller takes ahead: what is no such number would be a stream without back-pressure. */
+function creditOf(options: StartOptions | null): number {
+  const count: unknown = options?.buffer
+  return Number.isSafeInteger(count) && (count as number) > 0 ? (count as number) : LIMITS.streamBuffer
 }
 
 /** Methods of the runtime that wait for something; the others are answered also by an actor that is ending. */

@@ -1,6 +1,6 @@
 /** A block that owns tasks: it ends when all have ended, and when one fails, the others are cancelled. */
 import { CancelledError, TaskGroupError, thrownText, UsageError } from '../errors.ts'
-import { scopeLimits } from './limits.ts'
+import { checkMs, scopeLimits, shown } from './limits.ts'
 import { park } from './park.ts'
 import { current, currentScope, hold, Scope } from './scope.ts'
 import { type CreationSite, captureSite, describeSite } from './sites.ts'
@@ -13,7 +13,7 @@ export interface TaskNurseryOptions {
   supervise?: 'all' | 'none'
   /** Told of each failure with `supervise: 'none'`. What it throws fails the nursery, as the body would. */
   onError?(error: unknown, task: Task): void
-  /** How long a cancelled task may take that does not react, milliseconds. @default 500 */
+  /** How long a cancelled task may take that does not react, milliseconds, finite. @default 500 */
   graceMs?: number
   /** Makes the error of several failures. @default TaskGroupError */
   group?(errors: unknown[]): AggregateError
@@ -230,6 +230,7 @@ export function collapse(error: unknown): unknown {
  * cancellation within 500 ms is given up, and listed in `nursery.uncooperative`.
  *
  * @returns what the body returns
+ * @throws UsageError for a wrong option
  * @example
  * ```ts
  * import { openTaskNursery, sleep } from 'harrow'
@@ -251,6 +252,7 @@ export async function openTaskNursery<T>(
 ): Promise<T> {
   const [options, body] = typeof first === 'function' ? [{}, first] : [first, second]
   if (typeof body !== 'function') throw new UsageError(`openTaskNursery() expects a function, got ${typeof body}.`)
+  check(options)
   const outer = currentScope()
   outer.throwIfCancelled()
   const nursery = new TaskNursery(outer, options)
@@ -260,6 +262,20 @@ export async function openTaskNursery<T>(
   if (outcome) throw outcome.error
   if (outer.reason !== undefined && nursery.scope.cancelled && !main.over) throw outer.reason
   return await unlessCancelled(nursery, outer, main)
+}
+
+const KEYS: readonly string[] = ['name', 'supervise', 'onError', 'graceMs', 'group']
+
+function check(options: TaskNurseryOptions): void {
+  for (const key of Object.keys(options)) {
+    if (!KEYS.includes(key))
+      throw new UsageError(`openTaskNursery() has no option "${key}". Valid options: ${KEYS.join(', ')}.`)
+  }
+  const { supervise, graceMs } = options
+  if (supervise !== undefined && supervise !== 'all' && supervise !== 'none')
+    throw new UsageError(`openTaskNursery({ supervise }) expects 'all' or 'none', got ${shown(supervise)}.`)
+  if (graceMs !== undefined)
+    checkMs('openTaskNursery({ graceMs })', graceMs, 'A task that never reacts would keep its nursery open.')
 }
 
 /** Waits for all tasks; the task around it is parked meanwhile, and bounded by the tasks' graces once it is cancelled. */

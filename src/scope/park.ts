@@ -170,7 +170,7 @@ export async function checkpoint(): Promise<void> {
  * @throws UsageError for anything but a finite number from 0 up; the reason of the scope when it is cancelled
  */
 export function sleep(ms: number): Promise<void> {
-  const delay = checkMs('sleep()', ms)
+  const delay = checkMs('sleep()', ms, 'sleepForever() waits for the cancellation.')
   return park({ reason: 'timer', on: `${ms} ms` }, (resolve) => {
     const timer = startTimer(resolve, delay)
     return () => clearTimer(timer)

@@ -1,5 +1,5 @@
 /** Code in a scope of its own: with a deadline, behind a shield, under an `AbortSignal`. */
-import { CancelledError, TimeoutError, UsageError } from '../errors.ts'
+import { CancelledError, TimeoutError } from '../errors.ts'
 import { checkMs, checkSignal, scopeLimits } from './limits.ts'
 import { current, currentScope, hold, Scope } from './scope.ts'
 import { afterGrace, giveUp, taskOf } from './task.ts'
@@ -46,12 +46,14 @@ type Outcome<T> = { value: T } | { cancelled: CancelledError }
 export async function runScope<T>(options: ScopeOptions, body: (scope: Scope) => Promise<T>): Promise<T | undefined> {
   const outer = currentScope()
   const limits: Limits = {
-    ...(options.limitMs !== undefined && { limitMs: checkMs('runScope({ limitMs })', options.limitMs) }),
+    ...(options.limitMs !== undefined && { limitMs: checkMs('runScope({ limitMs })', options.limitMs, NO_LIMIT) }),
     ...(options.signal !== undefined && { signal: checkSignal('runScope({ signal })', options.signal) }),
   }
   const outcome = await runIn(new Scope(outer, options.name ?? 'scope', outer), limits, body)
   return 'value' in outcome ? outcome.value : undefined
 }
+
+const NO_LIMIT = 'For no limit leave it out: runScope({}, body).'
 
 /** What became of a time limit. */
 export type Moved<T> = { timedOut: false; value: T } | { timedOut: true; value?: undefined }
@@ -64,7 +66,7 @@ export type Moved<T> = { timedOut: false; value: T } | { timedOut: true; value?:
  */
 export async function moveOnAfter<T>(ms: number, body: (scope: Scope) => Promise<T>): Promise<Moved<T>> {
   const outer = currentScope()
-  const limitMs = checkMs('moveOnAfter()', ms)
+  const limitMs = checkMs('moveOnAfter()', ms, NO_LIMIT)
   const outcome = await runIn(new Scope(outer, `limit of ${ms} ms`, outer), { limitMs }, body)
   return 'value' in outcome ? { timedOut: false, value: outcome.value } : { timedOut: true }
 }
@@ -81,7 +83,7 @@ export async function failAfter<T>(
   options: { what?: string } = {},
 ): Promise<T> {
   const outer = currentScope()
-  const limitMs = checkMs('failAfter()', ms)
+  const limitMs = checkMs('failAfter()', ms, NO_LIMIT)
   const what = options.what ?? 'the work'
   const outcome = await runIn(new Scope(outer, what, outer), { limitMs }, body)
   if ('value' in outcome) return outcome.value
@@ -107,13 +109,11 @@ export async function failAfter<T>(
  * ```
  */
 export async function shield<T>(boundMs: number, what: string, body: (scope: Scope) => Promise<T>): Promise<T> {
-  if (typeof boundMs !== 'number' || !Number.isFinite(boundMs) || boundMs < 0) {
-    throw new UsageError(`shield() needs a bound in milliseconds, a finite number, got ${String(boundMs)}.`)
-  }
+  const limitMs = checkMs('shield()', boundMs, 'A shield without a bound would let nobody end it.')
   const scope = currentScope().shieldedChild(what)
   const release = hold(currentScope())
   try {
-    const outcome = await runIn(scope, { limitMs: checkMs('shield()', boundMs) }, body)
+    const outcome = await runIn(scope, { limitMs }, body)
     if ('value' in outcome) return outcome.value
     throw new TimeoutError(what, boundMs, { cause: outcome.cancelled })
   } finally {

@@ -1,7 +1,8 @@
 /** The tree of cancel scopes: one parent link and one child set each, signals made only when somebody asks for one. */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { CancelledError, DeadlineExceeded } from '../errors.ts'
+import { CancelledError, DeadlineExceeded, UsageError } from '../errors.ts'
 import { clearTimer, monotonic, startTimer } from './clock.ts'
+import { shown } from './limits.ts'
 
 /** Called once with the reason; see {@link Scope.onCancel}. */
 export type CancelCallback = (reason: CancelledError) => void
@@ -112,12 +113,21 @@ export class Scope {
     return this.#controller.signal
   }
 
-  /** Time of `performance.now()` at which it is cancelled; `Infinity` for none. Can be set anew. */
+  /**
+   * Time of `performance.now()` at which it is cancelled; `Infinity` for none. Can be set anew.
+   *
+   * @throws UsageError for what is no number
+   */
   get deadline(): number {
     return this.#deadline === Number.POSITIVE_INFINITY ? this.#deadline : this.#deadline + clockOffset()
   }
 
   set deadline(at: number) {
+    if (typeof at !== 'number' || Number.isNaN(at)) {
+      throw new UsageError(
+        `scope.deadline expects a time of performance.now() in milliseconds, or Infinity for none, got ${shown(at)}.`,
+      )
+    }
     if (at === Number.POSITIVE_INFINITY) this.#expireAt(at)
     else this.#expireAt(at - clockOffset())
   }

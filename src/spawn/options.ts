@@ -14,16 +14,35 @@ export function checkBag(
     }
     const expected = check(value)
     if (expected !== undefined) {
-      throw new UsageError(`option "${key}" of backend ${backend} expects ${expected}, got ${JSON.stringify(value)}.`)
+      throw new UsageError(`option "${key}" of backend ${backend} expects ${expected}, got ${textOf(value)}.`)
     }
   }
   return options
 }
 
+/** JSON has no word for what is wrong with numbers most often. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'number' && !Number.isFinite(part) ? String(part) : part,
+  )
+}
+
 export const isText = (value: unknown): string | undefined => (typeof value === 'string' ? undefined : 'a text')
 export const isPolicy = (value: unknown): string | undefined =>
   value === 'cancel' || value === 'stay' ? undefined : "'cancel' or 'stay'"
-export const isObject = (value: unknown): string | undefined =>
+const isObject = (value: unknown): string | undefined =>
   typeof value === 'object' && value !== null ? undefined : 'an object'
+/** Limits of a thread's heap and stack, as Node has them; it leaves out without a word what is no number. */
+export const isResourceLimits = (value: unknown): string | undefined => {
+  const names = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
+  const fits =
+    isObject(value) === undefined &&
+    Object.entries(value as object).every(
+      ([name, limit]) => names.includes(name) && typeof limit === 'number' && Number.isFinite(limit) && limit > 0,
+    )
+  return fits ? undefined : `an object of megabytes above 0 by name (${names.join(', ')})`
+}
 export const isMs = (value: unknown): string | undefined =>
-  typeof value === 'number' && Number.isFinite(value) && value > 0 ? undefined : 'milliseconds above 0'
+  typeof value === 'number' && value > 0 && value <= 2 ** 31 - 1
+    ? undefined
+    : 'milliseconds above 0, at most 2147483647'

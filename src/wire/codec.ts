@@ -91,10 +91,10 @@ export class Encoder {
 function prepareMessage(message: Message, blobs: { parts: Uint8Array[] }): unknown[] {
   const at = message[0] === Msg.start ? 4 : message[0] === Msg.spec ? 1 : 2
   const value = message[at]
-  if (value === undefined || typeof value === 'number') return message
+  if (value === undefined || (typeof value === 'number' && value !== 0)) return message
   try {
     const ready = prepare(value, blobs)
-    if (ready === value) return message
+    if (Object.is(ready, value)) return message
     const copy: unknown[] = [...message]
     copy[at] = ready
     return copy

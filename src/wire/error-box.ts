@@ -77,8 +77,11 @@ export function typeName(error: Error): string {
   return own && own !== 'Error' ? own : error.name || 'Error'
 }
 
+/** `travels` of values.ts, which needs this file. */
+export type Travels = (value: unknown) => boolean
+
 /** Never throws: an error with getters that do is told as far as it can. */
-export function boxError(error: Error, depth = 0): ErrorBox {
+export function boxError(error: Error, travels: Travels, depth = 0): ErrorBox {
   const box: ErrorBox = { type: 'Error', message: '', stack: '' }
   attempt(() => {
     box.type = cut(typeName(error))
@@ -94,26 +97,28 @@ export function boxError(error: Error, depth = 0): ErrorBox {
     if (typeof code === 'string' || typeof code === 'number') box.code = code
   })
   attempt(() => {
-    const props = plainProps(error)
+    const props = plainProps(error, travels)
     if (Object.keys(props).length > 0) box.props = props
   })
   attempt(() => {
     if (!Object.hasOwn(error, 'cause') || depth > 4) return
     box.hasCause = true
-    box.cause = boxAny(error.cause, depth + 1)
+    box.cause = boxAny(error.cause, travels, depth + 1)
   })
   attempt(() => {
     if (Array.isArray((error as { errors?: unknown }).errors) && depth <= 4) {
-      box.members = (error as AggregateError).errors.slice(0, MOST_MEMBERS).map((one) => boxAny(one, depth + 1))
+      box.members = (error as AggregateError).errors
+        .slice(0, MOST_MEMBERS)
+        .map((one) => boxAny(one, travels, depth + 1))
     }
   })
   return box
 }
 
 /** A thrown value that may be anything. */
-export function boxAny(value: unknown, depth = 0): unknown {
-  if (isError(value)) return { error: boxError(value, depth) }
-  return canTravel(value) ? { value } : { value: errors.thrownText(value) }
+export function boxAny(value: unknown, travels: Travels, depth = 0): unknown {
+  if (isError(value)) return { error: boxError(value, travels, depth) }
+  return canTravel(value, travels) ? { value } : { value: errors.thrownText(value) }
 }
 
 export function unboxAny(box: unknown): unknown {
@@ -123,24 +128,22 @@ export function unboxAny(box: unknown): unknown {
 
 const SKIPPED = new Set(['name', 'message', 'stack', 'cause', 'errors', 'code'])
 
-function plainProps(error: Error): Record<string, unknown> {
+function plainProps(error: Error, travels: Travels): Record<string, unknown> {
   const props: Record<string, unknown> = {}
   for (const key of Object.keys(error)) {
     if (SKIPPED.has(key) || key === '__proto__') continue
     const value = (error as unknown as Record<string, unknown>)[key]
-    if (canTravel(value)) props[key] = value
+    if (canTravel(value, travels)) props[key] = value
   }
   return props
 }
 
-function canTravel(value: unknown): boolean {
+/** One property that cannot travel, however deep, would keep the whole error from it. */
+function canTravel(value: unknown, travels: Travels): boolean {
   if (value === null || ['string', 'number', 'boolean', 'undefined', 'bigint'].includes(typeof value)) return true
   if (typeof value !== 'object') return false
   try {
-    return (
-      JSON.stringify(value).length < MOST_TEXT &&
-      (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype)
-    )
+    return JSON.stringify(value).length < MOST_TEXT && travels(value)
   } catch {
     return false
   }

@@ -11,6 +11,7 @@ import {
   type Uid,
 } from '../errors.ts'
 import { boxAny, boxError, cut, errorClass, isError, typeName, unboxAny } from './error-box.ts'
+import { travels } from './values.ts'
 
 /** An error on the wire. */
 export interface WireError {
@@ -46,7 +47,7 @@ export function packError(error: unknown, self: Uid): WireError {
       stack: cut(error.stack ?? ''),
       code: error.code,
       ...(error.canceller && { canceller: error.canceller }),
-      source: error.cause === undefined ? null : boxAny(error.cause),
+      source: error.cause === undefined ? null : boxAny(error.cause, travels),
     }
   }
   if (error instanceof RemoteActorError) {
@@ -58,7 +59,7 @@ export function packError(error: unknown, self: Uid): WireError {
       relayPath: [...error.relayPath, self],
       message: cut(error.remoteMessage),
       stack: cut(error.remoteStack),
-      source: boxAny(error.unwrap()),
+      source: boxAny(error.unwrap(), travels),
     }
   }
   const known = isError(error)
@@ -71,7 +72,7 @@ export function packError(error: unknown, self: Uid): WireError {
     message: known ? cut(error.message) : `thrown: ${cut(thrownText(error))}`,
     stack: known ? cut(error.stack ?? '') : '',
     ...(isHarrowError(error) && { code: error.code }),
-    source: known ? { error: boxError(error) } : boxAny(error),
+    source: known ? { error: boxError(error, travels) } : boxAny(error, travels),
   }
 }
 

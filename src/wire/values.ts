@@ -35,6 +35,11 @@ const typesByClass = new Map<unknown, ValueType<unknown>>()
 /**
  * Lets instances of a class travel (R-433). Must be called in both actors.
  *
+ * Without it these travel: text, numbers, bigints, booleans, null and undefined; arrays and plain objects; `Map`, `Set`, `Date`,
+ * `RegExp`, `URL`, `ArrayBuffer`, `DataView`, typed arrays, `Buffer` and errors. Instances of all other classes are refused, those
+ * that extend one of these included, and so are functions, symbols and promises.
+ *
+ * @param type `encode` gives what can travel; `decode` makes an instance of it over there
  * @throws MsgTypeError when the name is taken by another class
  * @example
  * ```ts
@@ -57,10 +62,24 @@ export function registerValueType<T>(type: ValueType<T>): void {
   typesByClass.set(type.class, type as ValueType<unknown>)
 }
 
+/**
+ * What travels, as `registerValueType` and the docs say it:
+ *
+ * - text (a lone surrogate arrives as U+FFFD), numbers (`NaN`, infinities and `-0` too), bigints, booleans, null, undefined;
+ * - arrays: their items, a hole as undefined, no other properties; plain objects: own enumerable properties with text as key;
+ * - `Map`, `Set`, `Date`, `RegExp`, `URL`, `ArrayBuffer`, `DataView`, typed arrays and `Buffer`, also of another realm; errors.
+ *
+ * An instance of any other class, one that extends one of those included, is refused unless its class is registered: it would
+ * arrive as something else. The same object at two places arrives as two.
+ */
+const NAMES = ['Array', 'Map', 'Set', 'Date', 'RegExp', 'ArrayBuffer', 'URL'] as const
+type Known = (typeof NAMES)[number] | 'view'
+
 /** From this size on, bytes go beside the message instead of through the encoder. */
 const BLOB_BYTES = 2048
 const MOST_DEPTH = 100
 const plain = Object.prototype
+const list = Array.prototype
 
 /** What a walk collects beside the value. */
 export interface Blobs {
@@ -70,8 +89,9 @@ export interface Blobs {
 /** @throws MsgTypeError; its path is made by {@link pathOf}, which only a failure pays for */
 export function prepare(value: unknown, blobs: Blobs, depth = 0): unknown {
   switch (typeof value) {
-    case 'string':
     case 'number':
+      return value === 0 && 1 / value < 0 ? new Tagged(Tag.minusZero, 0) : value
+    case 'string':
     case 'boolean':
     case 'undefined':
     case 'bigint':
@@ -85,26 +105,47 @@ export function prepare(value: unknown, blobs: Blobs, depth = 0): unknown {
 
 function prepareObject(value: object, blobs: Blobs, depth: number): unknown {
   if (depth > MOST_DEPTH) throw new MsgTypeError('is nested more than 100 deep, or contains itself')
-  if (Array.isArray(value)) return prepareArray(value, blobs, depth)
-  const prototype = Object.getPrototypeOf(value) as unknown
+  const prototype = Object.getPrototypeOf(value) as object | null
   if (prototype === plain || prototype === null) return prepareRecord(value as Record<string, unknown>, blobs, depth)
-  if (ArrayBuffer.isView(value)) return prepareView(value, blobs)
-  if (value instanceof Date || value instanceof RegExp) return value
-  if (value instanceof Map) return prepareMap(value, blobs, depth)
-  if (value instanceof Set) return prepareSet(value, blobs, depth)
-  if (value instanceof ArrayBuffer) return prepareView(new Uint8Array(value), blobs, 'ArrayBuffer')
-  const type = typesByClass.get((value as { constructor?: unknown }).constructor)
-  if (type) return new Tagged(Tag.custom, [type.name, prepare(type.encode(value), blobs, depth + 1)])
-  if (isError(value)) return new Tagged(Tag.error, prepare(boxError(value), blobs, depth + 1))
-  if (value instanceof URL) return new Tagged(Tag.url, value.href)
+  if (prototype === list) return prepareArray(value as unknown[], blobs, depth)
+  if (typesByClass.size > 0) {
+    const type = typesByClass.get(prototype.constructor)
+    if (type) return new Tagged(Tag.custom, [type.name, prepare(type.encode(value), blobs, depth + 1)])
+  }
+  switch (ofClass.get(prototype) ?? ofOtherRealm(value, prototype)) {
+    case 'Array':
+      return prepareArray(value as unknown[], blobs, depth)
+    case 'Map':
+      return prepareMap(value as Map<unknown, unknown>, blobs, depth)
+    case 'Set':
+      return prepareSet(value as Set<unknown>, blobs, depth)
+    case 'Date':
+      return value instanceof Date ? value : new Date(Number(value))
+    case 'RegExp':
+      return value instanceof RegExp ? value : new RegExp((value as RegExp).source, (value as RegExp).flags)
+    case 'ArrayBuffer':
+      return prepareView(new Uint8Array(value as ArrayBuffer), blobs, 'ArrayBuffer')
+    case 'URL':
+      return new Tagged(Tag.url, (value as URL).href)
+    case 'view':
+      return prepareView(value as ArrayBufferView, blobs, nameOfView(value as ArrayBufferView))
+  }
+  if (isError(value)) return new Tagged(Tag.error, prepare(boxError(value, travels), blobs, depth + 1))
   // An object of another realm (vm, jsdom) is as plain as ours.
-  if (
-    Object.getPrototypeOf(prototype) === null &&
-    (prototype as { constructor?: { name?: string } }).constructor?.name === 'Object'
-  ) {
+  if (Object.getPrototypeOf(prototype) === null && prototype.constructor?.name === 'Object') {
     return prepareRecord(value as Record<string, unknown>, blobs, depth)
   }
   throw refuse(value)
+}
+
+/** Can it travel? */
+export function travels(value: unknown): boolean {
+  try {
+    prepare(value, { parts: [] })
+    return true
+  } catch {
+    return false
+  }
 }
 
 function prepareArray(value: unknown[], blobs: Blobs, depth: number): unknown[] {
@@ -124,7 +165,8 @@ function prepareRecord(value: Record<string, unknown>, blobs: Blobs, depth: numb
   let copy: Record<string, unknown> | undefined
   for (const key in value) {
     const item = value[key]
-    if (typeof item === 'string' || typeof item === 'number' || typeof item === 'boolean') continue
+    if (typeof item === 'string' || typeof item === 'boolean') continue
+    if (typeof item === 'number' && (item !== 0 || 1 / item > 0)) continue
     if (!Object.hasOwn(value, key)) continue
     const made = prepare(item, blobs, depth + 1)
     if (made !== item) {
@@ -148,7 +190,9 @@ function prepareSet(value: Set<unknown>, blobs: Blobs, depth: number): Set<unkno
   return copy
 }
 
-const VIEWS: Record<string, (buffer: ArrayBuffer, offset: number, bytes: number) => unknown> = {
+type MakeView = (buffer: ArrayBuffer, offset: number, bytes: number) => unknown
+
+const VIEWS: Record<string, MakeView> = {
   Buffer: (buffer, offset, bytes) => Buffer.from(buffer, offset, bytes),
   ArrayBuffer: (buffer, offset, bytes) => buffer.slice(offset, offset + bytes),
   DataView: (buffer, offset, bytes) => new DataView(buffer, offset, bytes),
@@ -165,12 +209,59 @@ const VIEWS: Record<string, (buffer: ArrayBuffer, offset: number, bytes: number)
   BigUint64Array: (buffer, offset, bytes) => new BigUint64Array(buffer, offset, bytes / 8),
 }
 
+const globals = globalThis as unknown as Record<
+  string,
+  { new (...args: unknown[]): unknown; prototype: object } | undefined
+>
+const { Float16Array } = globals
+// From Node 24 on.
+if (Float16Array) VIEWS.Float16Array = (buffer, offset, bytes) => new Float16Array(buffer, offset, bytes / 2)
+
+/** Prototypes of this realm's own classes: what has another one is an instance of something else. */
+const ofClass = new Map<object, Known>()
+for (const name of NAMES) ofClass.set((globals[name] as { prototype: object }).prototype, name)
+for (const name of Object.keys(VIEWS)) {
+  const { prototype } = globals[name] as { prototype: object }
+  if (name !== 'ArrayBuffer') ofClass.set(prototype, 'view')
+}
+
+/** A `Map` that was made in another realm is as plain as ours, but one that extends `Map` there is not. */
+function ofOtherRealm(value: object, prototype: object): Known | undefined {
+  const name = prototype.constructor?.name
+  if (name === 'Array' && Array.isArray(value) && classesOf(prototype) === 1) return 'Array'
+  if (name === undefined || !(Object.hasOwn(VIEWS, name) || NAMES.includes(name as never))) return undefined
+  // An environment of tests has put its own in the place of Node's.
+  if (name === 'URL') return prototype === globals.URL?.prototype ? name : undefined
+  const { types } = process.getBuiltinModule('node:util')
+  if (name === 'Map' && types.isMap(value) && classesOf(prototype) === 1) return name
+  if (name === 'Set' && types.isSet(value) && classesOf(prototype) === 1) return name
+  if (name === 'Date' && types.isDate(value) && classesOf(prototype) === 1) return name
+  if (name === 'RegExp' && types.isRegExp(value) && classesOf(prototype) === 1) return name
+  if (name === 'ArrayBuffer' && types.isArrayBuffer(value) && classesOf(prototype) === 1) return name
+  // Typed arrays have a class in common.
+  if (types.isDataView(value) ? classesOf(prototype) === 1 : types.isTypedArray(value) && classesOf(prototype) === 2)
+    return 'view'
+  return undefined
+}
+
+/** How many classes there are between an instance and `Object`. */
+function classesOf(prototype: object): number {
+  let count = 0
+  for (let at = Object.getPrototypeOf(prototype) as object | null; at !== null; at = Object.getPrototypeOf(at)) count++
+  return count
+}
+
+/** The name that V8 has for it, whatever its class is called. */
+function nameOfView(value: ArrayBufferView): string {
+  if (Object.getPrototypeOf(value) === Buffer.prototype) return 'Buffer'
+  return Object.prototype.toString.call(value).slice(8, -1)
+}
+
 /**
  * Small ones are copied into the message, large ones travel beside it: as a copy too, for a sender may fill its buffer anew
  * before the bytes have left, and the receiver would get what is in it then.
  */
-function prepareView(value: ArrayBufferView, blobs: Blobs, as?: string): Tagged {
-  const name = as ?? (Buffer.isBuffer(value) ? 'Buffer' : value.constructor.name)
+function prepareView(value: ArrayBufferView, blobs: Blobs, name: string): Tagged {
   if (!Object.hasOwn(VIEWS, name)) throw refuse(value)
   const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
   if (bytes.length < BLOB_BYTES) return new Tagged(Tag.blob, [name, bytes])
@@ -193,6 +284,8 @@ export function unbox(tag: unknown, data: unknown, blobs: readonly Uint8Array[])
       if (!type) throw new MsgTypeError(`a value of the type ${String(name)} came, which is not registered here.`)
       return type.decode(inner)
     }
+    case Tag.minusZero:
+      return -0
     case Tag.url:
       return new URL(String(data))
     default:
@@ -218,20 +311,14 @@ function refuse(value: unknown): MsgTypeError {
 function describe(value: unknown): string {
   if (typeof value === 'function') return `the function ${value.name || '(without a name)'}`
   if (typeof value === 'symbol') return 'a symbol'
-  const name = (value as { constructor?: { name?: string } }).constructor?.name ?? 'an unknown class'
-  return `an instance of ${name}`
+  const name = (value as { constructor?: { name?: string } }).constructor?.name
+  const sort = Object.prototype.toString.call(value).slice(8, -1)
+  const base = name && sort !== 'Object' && sort !== name ? `, a class that extends ${sort}` : ''
+  return `an instance of ${name || sort}${base}`
 }
 
 /** Path to the first value that cannot travel, for the message of the error. */
 export function pathOf(value: unknown, path: string, depth = 0): string {
-  const bad = (one: unknown): boolean => {
-    try {
-      prepare(one, { parts: [] })
-      return false
-    } catch {
-      return true
-    }
-  }
   if (depth > 20 || typeof value !== 'object' || value === null) return path
   const entries: [string, unknown][] =
     value instanceof Map
@@ -239,6 +326,6 @@ export function pathOf(value: unknown, path: string, depth = 0): string {
       : value instanceof Set
         ? [...value].map((item, index) => [`[${index}]`, item])
         : Object.entries(value).map(([key, item]) => [Array.isArray(value) ? `[${key}]` : `.${key}`, item])
-  const found = entries.find(([, item]) => bad(item))
+  const found = entries.find(([, item]) => !travels(item))
   return found ? pathOf(found[1], path + found[0], depth + 1) : path
 }

@@ -15,6 +15,7 @@ import {
   runScope,
   setRuntimeVars,
   sleep,
+  waitForActor,
 } from '../../src/index.ts'
 import { childrenOf, threadsOf } from '../../src/process/procfs.ts'
 import { findMembers } from '../../src/reap/members.ts'
@@ -59,6 +60,31 @@ describe('a root', () => {
 
   test('R-103 a root without a name is called by what it became', async () => {
     await tree('spawn', async (root) => expect(root.aid.name).toBe('registrar'), { name: null })
+  })
+
+  test('R-008 numbers that are none are refused with what was expected and what came', async () => {
+    const wrong = [Number.NaN, -1, '5', null, Number.POSITIVE_INFINITY]
+    for (const cancelAck of [...wrong, 2 ** 31]) {
+      const { message } = await failure(openRoot({ deadlines: { cancelAck } as never }, async () => {}))
+      expect(message).toContain('deadline "cancelAck" expects milliseconds from 0 to 2147483647, got ')
+    }
+    for (const deadlines of ['5', null, { toString: 5 }])
+      expect(await failure(openRoot({ deadlines } as never, async () => {}))).toMatchObject({ code: 'HARROW_USAGE' })
+    await tree('thread', async () => {
+      const self = await waitForActor<typeof tally>('root')
+      for (const value of wrong) {
+        const cancelling = await failure(self.cancelActor({ timeoutMs: value as never }))
+        expect(cancelling.message).toContain('cancelActor({ timeoutMs }) expects milliseconds')
+        const opening = await failure(self.openContext('producer', [1], async () => {}, { buffer: value as never }))
+        expect(opening.message).toContain('the option "buffer" of producer expects a whole number from 1 up, got ')
+      }
+      for (const limits of [{ maxOldGenerationSizeMb: '9' }, { stackSizeMb: Number.NaN }, { heap: 5 }]) {
+        const starting = openNursery((an) => an.startActor('no', { spawnOpts: { resourceLimits: limits } }))
+        expect((await failure(starting)).message).toMatch(
+          /option "resourceLimits" of backend thread expects .*maxOldGenerationSizeMb.*, got \{"\w+":("9"|"NaN"|5)\}/,
+        )
+      }
+    })
   })
 
   test('R-106 a registry address of a transport that is not enabled fails at once', async () => {

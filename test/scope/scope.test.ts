@@ -18,6 +18,7 @@ import {
   openTaskNursery,
   park,
   runScope,
+  scopeLimits,
   shield,
   sleep,
   TaskGroupError,
@@ -365,6 +366,54 @@ describe('a nursery', () => {
         await eventually('only the body is left', () => nursery.tasks.length === 1)
       }
     })
+  })
+})
+
+describe('a number that is none', () => {
+  const wrong = [Number.NaN, -1, '5', null, 5n, {}]
+  const endless = [...wrong, Number.POSITIVE_INFINITY]
+  const body = async (): Promise<void> => {}
+  const takers: [string, (ms: never) => unknown, unknown[]][] = [
+    ['sleep()', sleep, endless],
+    ['failAfter()', (ms) => failAfter(ms, body), endless],
+    ['moveOnAfter()', (ms) => moveOnAfter(ms, body), endless],
+    ['runScope({ limitMs })', (limitMs) => runScope({ limitMs }, body), endless],
+    ['shield()', (ms) => shield(ms, 'it', body), endless],
+    ['openTaskNursery({ graceMs })', (graceMs) => openTaskNursery({ graceMs }, body), endless],
+    ['openTaskNursery({ supervise })', (supervise) => openTaskNursery({ supervise }, body), [5, 'some']],
+    [
+      'scopeLimits.taskGrace',
+      async (ms) => {
+        scopeLimits.taskGrace = ms
+      },
+      endless,
+    ],
+    [
+      'scope.deadline',
+      (at) =>
+        runScope({}, async (scope) => {
+          scope.deadline = at
+        }),
+      [Number.NaN, '5', null, 5n],
+    ],
+  ]
+  test.each(takers)('R-008 of %s is refused with what was expected and what came', async (name, take, values) => {
+    const grace = scopeLimits.taskGrace
+    for (const value of values) {
+      const error = await failure((async () => await take(value as never))())
+      expect(error).toMatchObject({ code: 'HARROW_USAGE' })
+      expect(error.message).toContain(`${name} expects `)
+      if (typeof value === 'string') expect(error.message).toContain(`got "${value}" (a string).`)
+      else if (typeof value !== 'object') expect(error.message).toMatch(new RegExp(`got ${String(value)}n?\\.`))
+    }
+    expect(scopeLimits.taskGrace).toBe(grace)
+  })
+
+  test('R-008 an option that there is not is refused as well', async () => {
+    const error = await failure(openTaskNursery({ grace: 5 } as never, body))
+    expect(error.message).toBe(
+      'openTaskNursery() has no option "grace". Valid options: name, supervise, onError, graceMs, group.',
+    )
   })
 })
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { runInNewContext } from 'node:vm'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { ContextCancelled, MsgTypeError, RemoteActorError, TransportClosed, UsageError } from '../../src/errors.ts'
@@ -103,6 +104,27 @@ describe('the codec', () => {
     ]
     expect(roundTrip(values)).toEqual(values)
     expect(roundTrip(new Money(7))).toBeInstanceOf(Money)
+    // Where it stands makes the difference: alone, in a list, an object, a map.
+    for (const zero of [-0, [-0], { zero: -0 }, new Map([[1, -0]]), [0], 0]) expect(roundTrip(zero)).toEqual(zero)
+  })
+
+  test('R-433 takes what was made in another realm for what it is', () => {
+    const there = runInNewContext(
+      '[new Map([[1, new Set([2])]]), new Date(5), /x/g, [new Uint8Array([1]), new DataView(new ArrayBuffer(2))], { a: new ArrayBuffer(3) }]',
+    )
+    const here = [
+      new Map([[1, new Set([2])]]),
+      new Date(5),
+      /x/g,
+      [new Uint8Array([1]), new DataView(new ArrayBuffer(2))],
+      { a: new ArrayBuffer(3) },
+    ]
+    expect(roundTrip(there)).toStrictEqual(here)
+    expect(() => roundTrip(runInNewContext('new (class Own extends Map {})'))).toThrow(
+      /instance of Own, a class that extends Map/,
+    )
+    // Another class of the same name.
+    expect(() => roundTrip(runInNewContext('new (class Map extends globalThis.Map {})'))).toThrow(/instance of Map/)
   })
 
   test.each([
@@ -111,6 +133,13 @@ describe('the codec', () => {
     [new Map([['k', Promise.resolve()]]), 'args[0].get(k) is an instance of Promise'],
     [new (class Odd {})(), 'an instance of Odd'],
     [new WeakMap(), 'an instance of WeakMap'],
+    [
+      [new (class Lru extends Map {})()],
+      'args[0][0] is an instance of Lru, a class that extends Map, which cannot travel',
+    ],
+    [new (class Lot extends Array {})(), 'an instance of Lot, a class that extends Array'],
+    [new (class Day extends Date {})(), 'an instance of Day, a class that extends Date'],
+    [new (class Bytes extends Uint8Array {})(1), 'an instance of Bytes, a class that extends Uint8Array'],
   ])('R-322 refuses what has no form, with the path to it (%#)', (value, words) => {
     const encoder = new Encoder()
     const error = (() => {
@@ -171,6 +200,18 @@ describe('errors on the wire', () => {
     const hostile = Object.setPrototypeOf(new Error('h'), Hostile.prototype) as Error
     expect((over(hostile) as RemoteActorError).unwrap()).toBeInstanceOf(Hostile)
     expect(() => registerErrorTypes([class {} as never])).toThrow(TypeError)
+  })
+
+  test('R-005 R-301 what of an error cannot travel does not keep the rest from it', () => {
+    class Own extends TypeError {}
+    const error = Object.assign(new Own('it carries a class'), {
+      list: [new Own('x'), new (class Odd {})()],
+      fine: [1],
+    })
+    const back = unpackError(roundTrip(packError(error, ['a', 'u'])), ['b', 'v']) as RemoteActorError
+    expect(back).toMatchObject({ boxedTypeName: 'Own', remoteMessage: 'it carries a class' })
+    expect(back.unwrap()).toMatchObject({ fine: [1] })
+    expect(back.unwrap()).not.toHaveProperty('list')
   })
 
   test('R-301 groups keep their members, causes stay, and what is no error arrives', () => {

@@ -8,7 +8,7 @@ import type { ActorHandle, Backend, Exit, KillReport, SpawnRequest } from '../ba
 import { entryPath } from '../entry-path.ts'
 import { withCompileCache } from '../env.ts'
 import { formatExit } from '../exit.ts'
-import { checkBag, isObject, isPolicy } from '../options.ts'
+import { checkBag, isPolicy, isResourceLimits } from '../options.ts'
 import { OutputTail } from '../output.ts'
 import { ExitLatch } from '../waiting.ts'
 import { threadAbandoned } from './abandoned.ts'
@@ -37,7 +37,7 @@ export const backend: Backend = {
     })
   },
 
-  checkOptions: (options) => checkBag('thread', options, { resourceLimits: isObject, onParentLost: isPolicy }),
+  checkOptions: (options) => checkBag('thread', options, { resourceLimits: isResourceLimits, onParentLost: isPolicy }),
 
   spawn: (request) => new ThreadHandle(request),
 }
