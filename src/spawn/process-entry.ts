@@ -20,11 +20,17 @@ export function bootProcess(): { aid: Aid; parentAddr: string } {
   }
   const name = actor.slice(0, at)
   process.title = `harrow[${name}@${process.pid}]`
-  if (!process.argv.includes('--harrow-stay')) dieWithParent()
+  const guardedBy = value('guarded')
+  // It has died before the guard was set, and another has adopted us.
+  if (guardedBy !== '' && Number(guardedBy) !== process.ppid) process.exit(1)
+  if (guardedBy === '' && !process.argv.includes('--harrow-stay')) dieWithParent()
   return { aid: { name, uuid: actor.slice(at + 1) }, parentAddr: value('parent') }
 }
 
-/** A loop that never ends sees no channel close: then the kernel ends the process with its parent. */
+/**
+ * A loop that never ends sees no channel close: then the kernel ends the process with its parent. For a process that was not
+ * started guarded ({@link file://./launcher.ts}).
+ */
 function dieWithParent(): void {
   setTimeout(async () => {
     const { isNative, loadNative } = await import('../process/native.ts')

@@ -132,6 +132,16 @@ describe.each(PROCESS_BACKENDS)('an actor of %s whose parent is killed', (backen
     })
   })
 
+  test.skipIf(backend === 'zygote' || !existsSync('/usr/bin/setpriv'))(
+    'R-256 ends even when it was stopped before it did anything',
+    async () => {
+      await withProgram('idle-tree', [backend, 'stopped'], async (program) => {
+        const child = await orphan(program)
+        await eventually('the orphan is gone', () => gone(child))
+      })
+    },
+  )
+
   test('R-256 ends even when it spins', async () => {
     await withProgram('idle-tree', [backend, 'spin'], async (program) => {
       const child = await orphan(program)

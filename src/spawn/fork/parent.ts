@@ -9,6 +9,7 @@ import { SocketTransport } from '../../wire/transports/socket.ts'
 import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
 import { withCompileCache } from '../env.ts'
+import { isGuard, launch } from '../launcher.ts'
 import { checkBag, isPolicy, isText } from '../options.ts'
 import { ProcessHandle } from '../process-handle.ts'
 import { LINK_FD } from './link-fd.ts'
@@ -22,24 +23,22 @@ export const backend: Backend = {
 
   selfTest: async () => true,
 
-  checkOptions: (options) => checkBag('fork', options, { execPath: isText, cwd: isText, onParentLost: isPolicy }),
+  checkOptions: (options) =>
+    checkBag('fork', options, { execPath: isText, cwd: isText, guard: isGuard, onParentLost: isPolicy }),
 
   spawn(request: SpawnRequest): ActorHandle {
     const { aid, execArgv, env, options } = request
+    const { file, args, marks } = launch(options)
     let started: ChildProcess | undefined
     const handle = new ProcessHandle('fork', request, (stdout, stderr) => {
-      started = fork(
-        entryPath('fork'),
-        [`--harrow-actor=${aid.name}@${aid.uuid}`, ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : [])],
-        {
-          detached: true,
-          env: withCompileCache(env),
-          execArgv: [...execArgv],
-          execPath: (options.execPath as string | undefined) ?? process.execPath,
-          stdio: ['ignore', stdout, stderr, 'ipc', 'pipe'],
-          ...(options.cwd !== undefined && { cwd: options.cwd as string }),
-        },
-      )
+      started = fork(entryPath('fork'), [`--harrow-actor=${aid.name}@${aid.uuid}`, ...marks], {
+        detached: true,
+        env: withCompileCache(env),
+        execArgv: [...args, ...execArgv],
+        execPath: file,
+        stdio: ['ignore', stdout, stderr, 'ipc', 'pipe'],
+        ...(options.cwd !== undefined && { cwd: options.cwd as string }),
+      })
       return started
     })
     if (started?.pid !== undefined) handle.link = linkTo(started, `actor ${aid.name}, ${handle.id}`)

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import type { ActorHandle, Backend, SpawnRequest } from '../backend.ts'
 import { entryPath } from '../entry-path.ts'
 import { withCompileCache } from '../env.ts'
+import { isGuard, launch } from '../launcher.ts'
 import { checkBag, isPolicy, isText } from '../options.ts'
 import { ProcessHandle } from '../process-handle.ts'
 
@@ -15,20 +16,22 @@ export const backend: Backend = {
 
   selfTest: async () => true,
 
-  checkOptions: (options) => checkBag('spawn', options, { execPath: isText, cwd: isText, onParentLost: isPolicy }),
+  checkOptions: (options) =>
+    checkBag('spawn', options, { execPath: isText, cwd: isText, guard: isGuard, onParentLost: isPolicy }),
 
   spawn(request: SpawnRequest): ActorHandle {
     const { aid, parentAddr, execArgv, env, options } = request
-    const program = (options.execPath as string | undefined) ?? process.execPath
+    const { file, args, marks } = launch(options)
     return new ProcessHandle('spawn', request, (stdout, stderr) =>
       spawn(
-        program,
+        file,
         [
+          ...args,
           ...execArgv,
           entryPath('spawn'),
           `--harrow-actor=${aid.name}@${aid.uuid}`,
           `--harrow-parent=${parentAddr}`,
-          ...(options.onParentLost === 'stay' ? ['--harrow-stay'] : []),
+          ...marks,
         ],
         {
           // A session of its own: Ctrl-C at a terminal reaches the root only (R-643).
