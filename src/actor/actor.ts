@@ -7,6 +7,7 @@ import { currentHost, parkOn, type Scope, TaskNursery } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import type { Address } from '../wire/address.ts'
 import { type Aid, type Start, uidOf } from '../wire/messages.ts'
+import type { Transport } from '../wire/transport.ts'
 import { actorTree } from './actor-tree.ts'
 import { LifetimeStack } from './lifetime.ts'
 import { log } from './log.ts'
@@ -43,6 +44,8 @@ export class Actor {
   readonly lifetimeStack = new LifetimeStack()
   /** Everyone who is connected. @internal */
   readonly peers = new Set<Peer>()
+  /** Connections that discovery makes, whose hello has not come yet. @internal */
+  readonly dialling = new Set<Transport>()
   /** Actor nurseries that are open. @internal */
   readonly nurseries = new Set<ActorNursery>()
   /** @internal */

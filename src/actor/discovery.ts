@@ -4,6 +4,7 @@ import { sleep } from '../scope/index.ts'
 import { formatAddress, parseAddress, preferAddresses } from '../wire/address.ts'
 import { greetPeer } from '../wire/handshake.ts'
 import { dial } from '../wire/listener.ts'
+import type { Transport } from '../wire/transport.ts'
 import { type Actor, currentActor } from './actor.ts'
 import { log } from './log.ts'
 import { Peer } from './peer.ts'
@@ -141,8 +142,10 @@ async function lookAt(actor: Actor, address: string): Promise<Peer | 'gone' | 's
   if (known) return known
   if (actor.link?.connected && actor.parentAddrs.includes(address)) return actor.link
   const { deadlines } = actor.vars
+  let transport: Transport | undefined
   try {
-    const transport = await dial(parseAddress(address), { limitMs: deadlines.probeAttempt })
+    transport = await dial(parseAddress(address), { limitMs: deadlines.probeAttempt })
+    actor.dialling.add(transport)
     const { channel, aid } = await greetPeer(transport, {
       self: { ...actor.aid, ...(actor.addresses[0] && { addr: formatAddress(actor.addresses[0]) }) },
       role: 'peer',
@@ -157,6 +160,8 @@ async function lookAt(actor: Actor, address: string): Promise<Peer | 'gone' | 's
     log('transport', `${address} does not answer: ${error instanceof Error ? error.message : String(error)}`)
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
     return code === 'ECONNREFUSED' || code === 'ENOENT' ? 'gone' : 'silent'
+  } finally {
+    if (transport) actor.dialling.delete(transport)
   }
 }
 

@@ -1,6 +1,6 @@
 /** The end of an actor, the same for roots and children: tasks, callbacks, registration, peers, each with its bound. */
 
-import { CancelledError } from '../errors.ts'
+import { CancelledError, TransportClosed } from '../errors.ts'
 import { clearTimer, setTimer } from '../process/clean.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
@@ -26,6 +26,10 @@ async function unregister(actor: Actor): Promise<void> {
 
 /** Peers are told by the end of their channel; one that does not close its side is named and left (R-221, R-821). */
 async function clearPeers(actor: Actor, limitMs: number): Promise<void> {
+  // Whoever has not said hello by now is not waited for: that may take as long as a handshake may.
+  for (const transport of actor.dialling) {
+    transport.destroy(new TransportClosed(`${actor} has ended`, { by: 'local' }))
+  }
   const peers = [...actor.peers].filter((peer) => peer !== actor.link)
   if (peers.length === 0) return
   let timer: NodeJS.Timeout | undefined

@@ -2,6 +2,7 @@
 import { isCancelled } from '../errors.ts'
 import { moveOnAfter, shield } from '../scope/index.ts'
 import { formatAddress } from '../wire/address.ts'
+import { lateAfter } from '../wire/late.ts'
 import type { Actor } from './actor.ts'
 import { log } from './log.ts'
 import type { Peer } from './peer.ts'
@@ -21,7 +22,10 @@ async function ask(actor: Actor, registry: string, call: (peer: Peer) => Promise
   return told ?? false
 }
 
-/** Over the link nothing is waited for: whatever comes later is read later. */
+/**
+ * Over the link nothing is waited for: whatever comes later is read later. Another registrar, which may be busy or stopped, is waited for
+ * at most `probeAttempt`; it has the registration when it answers.
+ */
 export async function registerEverywhere(actor: Actor): Promise<void> {
   const args = [actor.aid, actor.addresses.map(formatAddress)]
   for (const registry of actor.vars.registryAddrs) {
@@ -30,11 +34,24 @@ export async function registerEverywhere(actor: Actor): Promise<void> {
         if (!told) notRegistered(registry, 'it does not answer')
       },
       (error) => {
-        if (!isCancelled(error)) notRegistered(registry, error)
+        if (!isCancelled(error) && !actor.isCancelled) notRegistered(registry, error)
       },
     )
-    if (!actor.parentAddrs.includes(registry)) await done
+    if (!actor.parentAddrs.includes(registry)) await inTime(done, registry, actor.vars.deadlines.probeAttempt)
   }
+}
+
+function inTime(done: Promise<void>, registry: string, limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const clear = lateAfter(limitMs, () => {
+      notRegistered(registry, `the registrar has not answered within ${limitMs} ms; nobody waits for it any longer`)
+      resolve()
+    })
+    void done.then(() => {
+      clear()
+      resolve()
+    })
+  })
 }
 
 function notRegistered(registry: string, why: unknown): void {

@@ -39,7 +39,10 @@ import { watchTreeSignal } from './tree-signal.ts'
 export interface RootOptions {
   /** Name of this actor. @default 'root'; with `null`, `registrar` or `anonymous` by what it becomes (R-103) */
   name?: string | null
-  /** Registrars to join, or to become when nobody answers there (R-104). @default one per user and transport */
+  /**
+   * Registrars to join, or to become when nobody answers there (R-104). @default the one that all programs of this user share; when
+   * that is held by a program that gives no answer, one of this tree's own, with a warning
+   */
   registryAddrs?: readonly AddressLike[]
   /** More addresses to listen at. */
   bindAddrs?: readonly AddressLike[]
@@ -163,7 +166,12 @@ async function makeRoot(options: RootOptions, scope: ReturnType<typeof currentSc
     logDir: makeLogDir(uuid),
   }
   setLogLevel(vars.logLevel)
-  const elected = await electRegistrar(registryAddrs, vars.deadlines, options.ensureRegistry ?? false)
+  const elected = await electRegistrar(registryAddrs, {
+    deadlines: vars.deadlines,
+    ensure: options.ensureRegistry ?? false,
+    shared: options.registryAddrs === undefined,
+  })
+  vars.registryAddrs = elected.addresses.map(formatAddress)
   const name = options.name === null ? (elected.registrar ? 'registrar' : 'anonymous') : (options.name ?? 'root')
   setLogName(name)
   const actor = new Actor({

@@ -51,6 +51,29 @@ function addressOf(hex: string): string {
   return words.join(':').replace(/(^|:)0(:0)+(:|$)/, '::')
 }
 
+/** A Unix socket that waits for connections. */
+export interface UnixListener {
+  /** Under which it was bound. */
+  path: string
+  /** As of {@link Listener}. */
+  pids: number[]
+}
+
+/** `Flags` of a listening socket in `/proc/net/unix`: SO_ACCEPTCON, `__SO_ACCEPTCON` in `include/uapi/linux/net.h`. */
+const ACCEPTS = '00010000'
+
+/** Unix sockets that listen, those whose path is wanted; with a look at the descriptors of all processes when there are any. */
+export function unixListeners(wanted: (path: string) => boolean): UnixListener[] {
+  const found = new Map<string, string>()
+  for (const line of (readText('/proc/self/net/unix') ?? '').split('\n').slice(1)) {
+    const [, , , flags, , , inode, ...path] = line.trim().split(' ').filter(Boolean)
+    if (flags === ACCEPTS && inode !== undefined && wanted(path.join(' '))) found.set(inode, path.join(' '))
+  }
+  if (found.size === 0) return []
+  const holders = holdersByInode(new Set(found.keys()))
+  return [...found].map(([inode, path]) => ({ path, pids: holders.get(inode) ?? [] }))
+}
+
 function holdersByInode(inodes: ReadonlySet<string>): Map<string, number[]> {
   const deadline = monotonic() + SEARCH_MS
   const holders = new Map<string, number[]>()

@@ -47,7 +47,7 @@ export function socketPath(folder: string, name: string): string {
 let made = 0
 
 /** FNV-1a: only to be short and the same for the same name. */
-function hash(text: string): string {
+export function hash(text: string): string {
   let value = 0x811c9dc5
   for (const byte of Buffer.from(text)) value = Math.imul(value ^ byte, 0x01000193) >>> 0
   return value.toString(16).padStart(8, '0')

@@ -27,6 +27,9 @@ export interface Greeted {
   registrar: boolean
 }
 
+/** The peer is of harrow, but of another user or runtime folder. */
+export class OtherKey extends MessagingError {}
+
 const NONCE_BYTES = 32
 /** Loaded for transports that need a proof only: it costs the start of an actor 5 ms. */
 const crypto = (): typeof import('node:crypto') => process.getBuiltinModule('node:crypto')
@@ -106,7 +109,7 @@ function checkProof(
 ): void {
   const expected = sign(key, nonce, side)
   if (proof && proof.length === expected.length && crypto().timingSafeEqual(proof, expected)) return
-  throw new MessagingError(`${peer} could not prove that it has the key of this user`)
+  throw new OtherKey(`${peer} could not prove that it has the key of this user`)
 }
 
 async function userKey(): Promise<Uint8Array> {

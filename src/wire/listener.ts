@@ -2,10 +2,10 @@
 
 import { chmodSync, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { RuntimeFailure, TransportClosed } from '../errors.ts'
 import { clearTimer, setTimer } from '../process/clean.ts'
-import { type Address, formatAddress } from './address.ts'
+import { type Address, formatAddress, hash } from './address.ts'
 import type { Transport } from './transport.ts'
 import { atMost } from './transports/closing.ts'
 import { SocketTransport } from './transports/socket.ts'
@@ -99,7 +99,7 @@ function listenDirectly(server: Server, path: string): boolean {
  * gets it (R-515). A file whose binder is dead is taken away before, under a lock (R-520).
  */
 async function bindFile(server: Server, path: string): Promise<Stats> {
-  const own = join(dirname(path), `.${suffix()}.b`)
+  const own = join(dirname(path), `.${placeTag(path)}${suffix().slice(3)}.b`)
   await bind(server, { path: own }, { kind: 'uds', path: own })
   try {
     chmodSync(own, 0o600)
@@ -119,6 +119,14 @@ async function bindFile(server: Server, path: string): Promise<Stats> {
   } finally {
     unlink(own)
   }
+}
+
+/** Names the place in what the system shows as the path of such a socket, which is the one that it was bound under. */
+const placeTag = (path: string): string => hash(basename(path)).slice(0, 4)
+
+/** Is this the path under which {@link listen} has bound a socket for that place? */
+export function isBoundFor(place: string, bound: string): boolean {
+  return dirname(bound) === dirname(place) && new RegExp(`^\\.${placeTag(place)}\\w{1,5}\\.b$`).test(basename(bound))
 }
 
 const suffix = (): string => Math.random().toString(36).slice(2, 10)

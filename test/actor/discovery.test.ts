@@ -1,12 +1,21 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { findActor, getRegistry, openNursery, openTaskNursery, waitForActor } from '../../src/index.ts'
+import {
+  findActor,
+  getRegistry,
+  openNursery,
+  openTaskNursery,
+  type RootOptions,
+  waitForActor,
+} from '../../src/index.ts'
 import type * as Nest from '../fixtures/actors/nest.ts'
+import * as nest from '../fixtures/actors/nest.ts'
 import type * as Tally from '../fixtures/actors/tally.ts'
 import { BACKENDS, eventually, failure, inFolder, NEST, PROCESS_BACKENDS, TALLY, tree } from './world.ts'
+
+const ONE_ROOT = new URL('../fixtures/actors/programs/one-root.ts', import.meta.url).pathname
 
 describe('a registrar', () => {
   test('R-104 R-502 a root that nobody answers is the registrar, and finds itself', async () => {
@@ -21,10 +30,9 @@ describe('a registrar', () => {
 
   test('R-104 R-105 R-515 roots that race for an address: one is the registrar, the others join', async () => {
     await inFolder(async (folder) => {
-      const program = new URL('../fixtures/actors/programs/one-root.ts', import.meta.url).pathname
       const address = `unix:${folder}/race.sock`
       // All stay until each has said what it became: one that starts late must find the others.
-      const roots = Array.from({ length: 4 }, () => start(program, [address, '60000']))
+      const roots = Array.from({ length: 4 }, () => start(ONE_ROOT, [address, '60000']))
       const roles: (string | undefined)[] = []
       try {
         await eventually('all have a role', () => roots.every(({ out }) => out.includes('role=')), 50_000)
@@ -43,9 +51,80 @@ describe('a registrar', () => {
       try {
         const error = await failure(tree('spawn', async () => {}, { registryAddrs: [`unix:${folder}/other.sock`] }))
         expect(error).toMatchObject({ name: 'RuntimeFailure' })
-        expect(error.message).toContain('other.sock')
+        expect(error.message).toMatch(
+          new RegExp(`process ${process.pid} \\(.*\\), which is .*, listens at unix:${folder}/other.sock`),
+        )
+        expect(error.message).toContain('it is no registrar that can be joined')
       } finally {
         await new Promise((resolve) => server.close(resolve))
+      }
+    })
+  })
+})
+
+describe('the registrar of another program', () => {
+  test('R-513 R-514 that gives no answer is passed over at the shared address, and named', async () => {
+    await inFolder(async (folder) => {
+      const env = { HARROW_RUNTIME_DIR: folder }
+      const shared = `unix:${folder}/registry.sock`
+      const first = start(ONE_ROOT, ['shared', '60000'], env)
+      const started = [first]
+      try {
+        await eventually('it is the registrar', () => first.out.includes('role=registrar'), 50_000)
+        expect(first.out).toContain(`at=${shared}\n`)
+        process.kill(first.pid, 'SIGSTOP')
+        const second = start(ONE_ROOT, ['shared', '60000'], env)
+        started.push(second)
+        const named = new RegExp(
+          `process ${first.pid} \\(.*one-root.*\\), which is stopped by a signal, listens at ${shared}`,
+        )
+        // Who has named the address gets that one or none.
+        const quick = { probe: 300, probeAttempt: 100 }
+        const error = await failure(tree('spawn', async () => {}, { registryAddrs: [shared], deadlines: quick }))
+        expect(error.message).toMatch(named)
+        expect(error.message).toContain(`gave no answer within`)
+        expect(error.message).toContain(`kill -CONT ${first.pid}`)
+        await eventually('it has one of its own', () => second.out.includes('role=registrar'), 50_000)
+        expect(second.out).toMatch(named)
+        expect(second.out).toMatch(new RegExp(`at=unix:${folder}/registry-\\w+\\.${second.pid}\\.`))
+        // It answers again, and is joined; when it stops, actors that register there start all the same.
+        process.kill(first.pid, 'SIGCONT')
+        const joins = { registryAddrs: [shared], deadlines: { handshakeOut: 120_000 } }
+        await tree(
+          'thread',
+          async (root) => {
+            expect(root.registry).toBe(undefined)
+            process.kill(first.pid, 'SIGSTOP')
+            await openNursery(async (an) => {
+              const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
+              expect(await portal.call('echo', 'here')).toBe('here')
+              await portal.cancelActor()
+            })
+          },
+          joins,
+        )
+      } finally {
+        await Promise.all(started.map(({ end }) => end()))
+      }
+    })
+  })
+
+  test('R-514 over TCP, with another key, is told as that', async () => {
+    await inFolder(async (folder) => {
+      const other = start(ONE_ROOT, ['tcp:127.0.0.1:0', '60000'], {
+        HARROW_RUNTIME_DIR: folder,
+        HARROW_TRANSPORT: 'tcp',
+      })
+      try {
+        await eventually('it is the registrar', () => other.out.includes('role=registrar'), 50_000)
+        const address = /at=(.*)/.exec(other.out)?.[1] as string
+        const error = await failure(
+          tree('spawn', async () => {}, { enableTransports: ['tcp'], registryAddrs: [address] }),
+        )
+        expect(error.message).toMatch(new RegExp(`process ${other.pid} \\(.*\\), which is .*, listens at ${address}`))
+        expect(error.message).toContain('of another user or of another HARROW_RUNTIME_DIR: its key')
+      } finally {
+        await other.end()
       }
     })
   })
@@ -56,9 +135,11 @@ describe.each(BACKENDS)('finding actors of %s', (backend) => {
     await tree(backend, async (root) => {
       await openNursery(async (an) => {
         expect(await findActor('doggy')).toBe(null)
-        await an.startActor('doggy', { module: TALLY })
+        const first = await an.startActor('doggy', { module: TALLY })
+        // Each link has an order, two have none in common.
+        await eventually('the first is registered', () => root.registry?.get(first.aid.uuid))
         const second = await an.startActor<typeof Tally>('doggy', { module: TALLY })
-        await eventually('both are registered', () => root.registry?.list().length === 3)
+        await eventually('the second is registered', () => root.registry?.get(second.aid.uuid))
         const found = await findActor<typeof Tally>('doggy')
         expect(found?.aid.uuid).toBe(second.aid.uuid)
         expect(await found?.call('echo', 'wuff')).toBe('wuff')
@@ -98,31 +179,63 @@ describe.each(BACKENDS)('finding actors of %s', (backend) => {
     })
   })
 
-  test('R-524 R-653 looking for actors leaves no descriptors', async () => {
-    await tree(backend, async () => {
+  test('R-524 R-653 looking for actors leaves no connection, in who looks, who is found and who is asked', async () => {
+    const transport: RootOptions = { enableTransports: ['tcp'], registryAddrs: ['tcp:127.0.0.1:0'] }
+    await tree(
+      backend,
+      async (root) => {
+        await openNursery(async (an) => {
+          const looking = await an.startActor<typeof Nest>('nest', { module: NEST })
+          const target = await an.startActor('target', { module: TALLY, modules: [NEST] })
+          const nests = [looking, target.in<typeof Nest>(NEST)]
+          const counts = async (): Promise<Awaited<ReturnType<typeof Nest.descriptors>>[]> =>
+            await Promise.all([...nests.map((nest) => nest.call('descriptors')), nest.descriptors()])
+          await eventually('it is registered', () => root.registry?.get(target.aid.uuid))
+          // Nobody listens at them: found stale, and forgotten.
+          for (let i = 0; i < 10; i++) {
+            root.registry?.register({ name: `ghost${i}`, uuid: `ghost${i}` }, [`tcp:127.0.0.2:${i + 1}`])
+          }
+          const before = await counts()
+          expect(await looking.call('looksAround', 100)).toBe('answered,')
+          expect(
+            root.registry
+              ?.list()
+              .map(({ aid }) => aid.name)
+              .sort(),
+          ).toEqual(['nest', 'root', 'target'])
+          await eventually('as many as before', async () =>
+            (await counts()).every(({ open, halfClosed }, i) => halfClosed === 0 && open <= (before[i]?.open ?? 0)),
+          )
+          await an.cancel()
+        })
+      },
+      transport,
+    )
+  })
+
+  test('R-509 an entry at whose address nobody listens any more is deleted', async () => {
+    await tree(backend, async (root) => {
       await openNursery(async (an) => {
-        const portal = await an.startActor<typeof Nest>('nest', { module: NEST })
-        await an.startActor('target', { module: TALLY })
-        const descriptors = (): number => readdirSync('/proc/self/fd').length
-        await eventually('it is registered', async () => (await portal.call('callOther', 'target')) === 'answered')
-        const before = descriptors()
-        for (let i = 0; i < 30; i++) expect(await portal.call('callOther', 'target')).toBe('answered')
-        await eventually('as many as before', () => descriptors() <= before)
+        const looking = await an.startActor<typeof Nest>('nest', { module: NEST })
+        const stale = await an.startActor<typeof Nest>('stale', { module: NEST })
+        const uuid = stale.aid.uuid
+        await eventually('it is registered', async () => root.registry?.get(uuid) !== undefined)
+        await stale.call('stopsListening')
+        expect(root.registry?.get(uuid)?.aid.name).toBe('stale')
+        // Asked for by another actor, which has no channel to it, and whose registrar is another actor still.
+        expect(await looking.call('callOther', 'stale')).toBe('nobody')
+        expect(root.registry?.get(uuid)).toBe(undefined)
+        // And by the registrar itself.
+        root.registry?.register({ name: 'ghost', uuid: 'ghost' }, ['unix:/nowhere/ghost.sock'])
+        expect(await findActor('ghost')).toBe(null)
+        expect(root.registry?.get('ghost')).toBe(undefined)
         await an.cancel()
       })
     })
   })
 })
 
-describe.each(PROCESS_BACKENDS)('a stale entry of %s', (backend) => {
-  test('R-509 is deleted when nobody answers there', async () => {
-    await tree(backend, async (root) => {
-      root.registry?.register({ name: 'ghost', uuid: 'ghost' }, ['unix:/nowhere/ghost.sock'])
-      expect(await findActor('ghost')).toBe(null)
-      expect(root.registry?.get('ghost')).toBe(undefined)
-    })
-  })
-
+describe.each(PROCESS_BACKENDS)('a registrar of %s', (backend) => {
   test('R-104 R-516 over TCP, with a port of the system’s choice', async () => {
     await tree(
       backend,
@@ -140,23 +253,30 @@ describe.each(PROCESS_BACKENDS)('a stale entry of %s', (backend) => {
 })
 
 interface Started {
+  readonly pid: number
   /** What it has printed so far. */
   out: string
   end(): Promise<void>
 }
 
-function start(program: string, args: string[]): Started {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+function start(program: string, args: string[], env: Record<string, string> = {}): Started {
+  const child = spawn(process.execPath, [program, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  })
   const exited = once(child, 'exit')
   const started: Started = {
+    pid: child.pid as number,
     out: '',
     async end() {
       child.kill('SIGKILL')
       await exited
     },
   }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    started.out += text
-  })
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      started.out += text
+    })
+  }
   return started
 }
