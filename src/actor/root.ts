@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText, UsageError } from '../errors.ts'
 import { clearTick, setTick } from '../process/clean.ts'
+import { ownStart } from '../process/identity.ts'
 import { makeFolder } from '../process/make-folder.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { MAX_MS, shown } from '../scope/limits.ts'
@@ -273,7 +274,8 @@ function treeSignal(caller: RootOptions['treeSignal']): 'SIGUSR2' | 'none' {
 
 function makeLogDir(tree: string): string | null {
   try {
-    const folder = join(runtimeDir(), 'logs', tree.slice(0, 8))
+    // The sweep reads from the name whose it is, and by which label its processes are known: src/reap/left-by-actors.ts
+    const folder = join(runtimeDir(), 'logs', `${tree}.${process.pid}.${ownStart()}`)
     makeFolder(folder, 0o700)
     return folder
   } catch (error) {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   chownSync,
   existsSync,
@@ -353,6 +354,13 @@ describe.skipIf(!linux)('the runtime folder of actors', () => {
     const gone = await deadProcess()
     const stale = join(folder, `tally.${gone.pid}.${gone.start}.sock`)
     const old = dirname(file('logs/0ld0ld0l/tally.log', aWeekAgo))
+    // A tree whose root is dead, one of which a process is left, one whose root is this process, one that wrote lately.
+    const ids = [1, 2, 3, 4].map((n) => `0000000${n}-0000-4000-8000-000000000000`)
+    const dead = dirname(file(`logs/${ids[0]}.${gone.pid}.${gone.start}/tally.log`, aWeekAgo))
+    file(`logs/${ids[1]}.${gone.pid}.${gone.start}/tally.log`, aWeekAgo)
+    file(`logs/${ids[2]}.${process.pid}.${identify(process.pid)?.start}/tally.log`, aWeekAgo)
+    file(`logs/${ids[3]}.${gone.pid}.${gone.start}/tally.log`, HOUR_AGO)
+    const stays = box.launch('sleep', ['60'], { env: { HARROW_TREE: ids[1] } })
     const recent = dirname(file('logs/aaaaaaaa/tally.log', HOUR_AGO))
     const empty = ['bbbbbbbb', 'cccccccc'].map((name) => join(logs, name))
     for (const one of empty) mkdirSync(one)
@@ -361,13 +369,20 @@ describe.skipIf(!linux)('the runtime folder of actors', () => {
     file('harrow-tree-4194306.log')
     file('auth-key', aWeekAgo)
     await bindAndDie(stale)
-    const removed = [stale, empty[0], tree]
+    const removed = [stale, dead, empty[0], tree]
     const dry = await sweepRuntimeDir(folder, { dryRun: true })
     expect(dry.removed.map(({ path }) => path).sort()).toEqual([...removed].sort())
     expect(removed.every((path) => existsSync(path!))).toBe(true)
     expect(await sweepRuntimeDir(folder)).toEqual(dry)
     expect(readdirSync(folder).sort()).toEqual(['auth-key', 'harrow-tree-4194306.log', 'logs'])
-    expect(readdirSync(logs).sort()).toEqual(['0ld0ld0l', 'aaaaaaaa', 'cccccccc'])
+    expect(readdirSync(logs).sort()).toEqual([
+      ...ids.slice(1).map((id) => expect.stringContaining(id)),
+      '0ld0ld0l',
+      'aaaaaaaa',
+      'cccccccc',
+    ])
+    stays.kill('SIGKILL')
+    await once(stays, 'exit')
     // Its tree may be a daemon that lives.
     expect([old, recent].map((path) => readdirSync(path))).toEqual([['tally.log'], ['tally.log']])
   })
