@@ -7,6 +7,7 @@ import { dial } from '../../wire/listener.ts'
 import { DIAL_MS } from '../process-entry.ts'
 import type { Life } from './child.ts'
 import { type Order, ZYGOTE_FLAG } from './protocol.ts'
+import { warmModules } from './warm-modules.ts'
 
 /** What an actor's order says beside what every order says. */
 export interface ActorTask {
@@ -49,7 +50,7 @@ export const actorLife: Life = {
       method: 'zygote',
       ownProcess: true,
       connect: () => dial(parseAddress(parentAddr), { limitMs: DIAL_MS }),
-      importModule: (url) => import(url),
+      importModule: async (url) => warmModules.get(url) ?? (await import(url)),
       exit: (code) => process.exit(code),
     })
   },

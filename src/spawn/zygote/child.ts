@@ -70,6 +70,11 @@ export function becomeSpare(zygote: Zygote, fd: number, life: Life): void {
     process.title = 'harrow zygote (spare)'
     // Not here: we are in the midst of the zygote's turn.
     setTurn(async () => {
+      try {
+        rehearseBirth(calls, zygote.block)
+      } catch {
+        // Its directory is gone: its order names another.
+      }
       await life.rehearse?.()
       const zygoteSide = new Socket({ fd, readable: true, writable: true })
       zygoteSide.on('error', () => {})
@@ -137,7 +142,10 @@ function lead({ zygote, pid, exit }: Child, order: Order, { begin, live }: Life)
   setTurn(() => void live(order, zygote))
 }
 
-/** In the zygote: calls what a birth calls and a zygote does not, without effect, so that V8 has compiled it. */
+/**
+ * Calls what a birth calls and a zygote does not, without effect: in the zygote, so that V8 has compiled it, and in a child that
+ * waits for its order, so that it has its pages.
+ */
 export function rehearseBirth(calls: ForkCalls, block: EnvironmentBlock | undefined): void {
   const env = process.env as Record<string, string>
   const nowhere = openOut({ path: '/dev/null' })

@@ -1,5 +1,6 @@
 /** What a zygote has open that must not live on in its children: timers and handles, also those that `unref()` hides. */
 import { createHook } from 'node:async_hooks'
+import { clearTimer, clearTurn } from '../../process/clean.ts'
 
 const TIMERS = new Set(['Timeout', 'Immediate'])
 /** Resources with a descriptor or a thread behind them, by the name that async_hooks gives them. */
@@ -52,8 +53,8 @@ export function watchInherited(): Inherited {
     drop() {
       hook.disable()
       for (const timer of timers.values()) {
-        clearTimeout(timer as NodeJS.Timeout)
-        clearImmediate(timer as NodeJS.Immediate)
+        clearTimer(timer as NodeJS.Timeout)
+        clearTurn(timer as NodeJS.Immediate)
       }
       for (const handle of handles.values()) close(handle.deref() as Closable | undefined)
       timers.clear()

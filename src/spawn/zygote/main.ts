@@ -17,11 +17,13 @@ import { descriptorTargets } from './descriptors.ts'
 import { HotPages } from './hot-pages.ts'
 import { watchInherited } from './inherited.ts'
 import { detachEnvironment } from './memory.ts'
+import { Practice } from './practice.ts'
 import { onMessages, type Reply, type Request, SPARE_ENV, say } from './protocol.ts'
 import { Quiet } from './quiet.ts'
 import { placeSocket } from './socket.ts'
 import { Spares } from './spares.ts'
 import { loadForkCalls } from './syscalls.ts'
+import { warmModules } from './warm-modules.ts'
 
 /** Something that is under way may end in this time; then the request is refused (the requester takes `spawn`). */
 const QUIET_MS = 50
@@ -56,6 +58,7 @@ let life: Life
 let hot: HotPages
 let env: Record<string, string> = {}
 let path = ''
+let practice: Practice | undefined
 const starter = serve(new Socket({ fd: STARTER_FD, readable: true, writable: true }))
 
 /**
@@ -68,7 +71,7 @@ export async function run(loadLife: () => Promise<Life>): Promise<void> {
     life = await loadLife()
     hot = new HotPages(calls, life.telling)
     setFlagsFromString('--lazy')
-    for (const specifier of process.argv.slice(2)) await import(specifier)
+    for (const specifier of process.argv.slice(2)) warmModules.set(specifier, await import(specifier))
     setFlagsFromString('--no-lazy-feedback-allocation')
     // The first time V8 compiles, the second time it notes what is used.
     for (let n = 0; n < 2; n++) {
@@ -82,10 +85,11 @@ export async function run(loadLife: () => Promise<Life>): Promise<void> {
     path = await placeSocket(server)
     process.on('SIGCHLD', collect)
     process.title = 'harrow zygote'
+    env = { ...process.env } as Record<string, string>
+    if (life.hasSpares) practice = Practice.begin(calls, env, (order) => spares.practise(order))
     // Modules that were loaded leave things that end within a turn.
     await new Promise((resolve) => setTurn(resolve))
     quiet.settle()
-    env = { ...process.env } as Record<string, string>
     calls.deathSignal(0)
     say(starter.socket, { type: 'ready', path, pid: process.pid })
     // We end by `_exit`, which does not.
@@ -118,30 +122,44 @@ function serve(socket: Socket): Requester {
 /** Serves what waits, in its order. */
 function pump(since = monotonic()): void {
   while (waiting.length > 0 && !isChild) {
+    const { requester, request } = waiting[0]!
+    if (!requesters.has(requester)) {
+      waiting.shift()
+      continue
+    }
+    // One that was forked already needs no quiet.
+    const spare = spares.take(request.order)
+    if (spare !== undefined) {
+      waiting.shift()
+      born(requester, request, spare)
+      continue
+    }
     const why = quiet.reason()
     if (why !== undefined && monotonic() - since < QUIET_MS) {
       // One with a reference would be under way itself.
       setTimer(pump, LOOK_MS, since).unref()
       return
     }
-    const { requester, request } = waiting.shift()!
-    if (!requesters.has(requester)) continue
+    waiting.shift()
     if (why !== undefined) say(requester.socket, { type: 'refused', id: request.id, why })
-    else serveOrder(requester, request)
+    else forkFor(requester, request)
   }
 }
 
-function serveOrder(requester: Requester, { id, order }: Request): void {
-  const spare = spares.take(order)
-  const pid = spare ?? fork(true, (zygote) => becomeChild(zygote, order, life))
+function forkFor(requester: Requester, request: Request): void {
+  const pid = fork(true, (zygote) => becomeChild(zygote, request.order, life))
   if (pid === 0) return
   if (pid < 0) {
-    say(requester.socket, { type: 'refused', id, why: `fork failed: ${calls.lastError()}` })
+    say(requester.socket, { type: 'refused', id: request.id, why: `fork failed: ${calls.lastError()}` })
     return
   }
+  hot.watch(pid, () => requester.children.has(pid))
+  born(requester, request, pid)
+}
+
+function born(requester: Requester, { id, order }: Request, pid: number): void {
   requester.children.set(pid, { id, stay: order.stay })
   say(requester.socket, { type: 'born', id, pid })
-  if (spare === undefined) hot.watch(pid, () => requester.children.has(pid))
   // It may have ended before we noted it.
   collect()
   if (life.hasSpares) spares.refill()
@@ -174,6 +192,7 @@ const spares: Spares = new Spares(
     calls,
     isQuiet: () => waiting.length === 0 && quiet.reason() === undefined,
     fork: (theirs) => fork(false, (zygote) => becomeSpare(zygote, theirs, life)),
+    made: () => setTurn(() => practice?.once()),
   },
   process.env[SPARE_ENV] === 'off',
 )

@@ -20,8 +20,6 @@ const ENTRY_BYTES = 8
 const CHUNK_ENTRIES = 8192
 /** Address space that is only reserved, which has no pages. */
 const MOST_OF_A_MAPPING = 2 ** 18
-/** Two pages that are no further apart are of one range: a system call costs more than the page between them. */
-const GAP = 1
 
 /** @returns none where the kernel does not tell, and of a process that is gone */
 export function pagesOf(pid: number, { files = false } = {}): Pages {
@@ -100,7 +98,7 @@ export function rangesOf(pages: readonly number[]): PageRange[] {
   const ranges: [number, number][] = []
   for (const page of pages) {
     const last = ranges.at(-1)
-    if (last && page - (last[0] + last[1]) <= GAP) last[1] = page - last[0] + 1
+    if (last && page === last[0] + last[1]) last[1]++
     else ranges.push([page, 1])
   }
   return ranges

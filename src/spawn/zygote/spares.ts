@@ -2,7 +2,7 @@
  * One child that is forked ahead, as Android keeps one for its apps: it has made the loop its own, has rehearsed, so that its
  * pages are copied and its caches filled, and waits for its order. The next start then takes what an order takes.
  */
-import { readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { clearTimer, setTimer } from '../../process/clean.ts'
 import type { Order } from './protocol.ts'
@@ -30,6 +30,8 @@ export interface SpareMaker {
   isQuiet(): boolean
   /** Forks. @returns the pid, 0 in the child, -1 when there is none */
   fork(theirs: number): number
+  /** A child waits now. */
+  made?(): void
 }
 
 /** In a zygote. */
@@ -50,7 +52,7 @@ export class Spares {
     const spare = this.#waiting
     if (!spare || !this.#saysReady(spare)) return undefined
     this.#waiting = undefined
-    const bytes = Buffer.from(`${JSON.stringify(order)}\n`)
+    const bytes = bytesOf(order)
     try {
       // Nobody else writes here, so there is room, or something is wrong with it.
       if (writeSync(spare.fd, bytes) === bytes.length) return spare.pid
@@ -61,6 +63,14 @@ export class Spares {
     }
     this.#drop(spare)
     return undefined
+  }
+
+  /** What {@link take} does, to no effect. */
+  practise(order: Order): void {
+    if (this.#waiting) this.#saysReady(this.#waiting)
+    const nowhere = openSync('/dev/null', 'w')
+    writeSync(nowhere, bytesOf(order))
+    closeSync(nowhere)
   }
 
   #saysReady(spare: Waiting): boolean {
@@ -95,8 +105,12 @@ export class Spares {
     const pid = this.#maker.fork(pair.theirs)
     if (pid === 0) return
     calls.close(pair.theirs)
-    if (pid > 0) this.#waiting = { pid, fd: pair.ours, isReady: false }
-    else calls.close(pair.ours)
+    if (pid < 0) {
+      calls.close(pair.ours)
+      return
+    }
+    this.#waiting = { pid, fd: pair.ours, isReady: false }
+    this.#maker.made?.()
   }
 
   /** Pid of the child that waits. */
@@ -129,3 +143,5 @@ export class Spares {
     this.#maker.calls.collectNow(pid)
   }
 }
+
+const bytesOf = (order: Order): Buffer => Buffer.from(`${JSON.stringify(order)}\n`)
