@@ -20,11 +20,22 @@ export class Channel {
   #onClosed: ((reason: TransportClosed) => void) | undefined
   /** What came before anybody listened. */
   #early: Message[] = []
+  /** So many more frames are of somebody who has proved nothing yet. */
+  #strange: number
+  /** What came behind those: nothing of it is looked at before the peer is known. */
+  #held: [bytes: Uint8Array, from: number, to: number][] | undefined
   #closed: TransportClosed | undefined
 
-  constructor(transport: Transport) {
+  /**
+   * @param strange so many frames come before the peer has proved who it is: they are short and plain, and what comes behind them waits
+   * for {@link admit}
+   */
+  constructor(transport: Transport, strange = 0) {
     this.transport = transport
+    this.#strange = strange
+    this.#held = strange > 0 ? [] : undefined
     transport.start({
+      strange,
       frame: (bytes, from, to) => this.#frame(bytes, from, to),
       closed: (reason) => {
         this.#closed ??= reason
@@ -72,10 +83,23 @@ export class Channel {
     })
   }
 
+  /** The peer has proved who it is. @internal */
+  admit(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const [bytes, from, to] of held) if (!this.#closed) this.#frame(bytes, from, to)
+  }
+
   #frame(bytes: Uint8Array, from: number, to: number): void {
+    const isStrange = this.#strange > 0
+    if (isStrange) this.#strange--
+    else if (this.#held) {
+      this.#held.push([bytes, from, to])
+      return
+    }
     let message: Message
     try {
-      message = this.#decoder.decode(bytes, from, to)
+      message = this.#decoder.decode(bytes, from, to, isStrange)
     } catch (error) {
       this.badFrames++
       this.onBadFrame?.(error)

@@ -17,12 +17,15 @@ const MOST_BLOBS = 60
 /** Blobs of the message that is being decoded; decoding is synchronous. */
 const NO_BLOBS: readonly Uint8Array[] = []
 let incoming: readonly Uint8Array[] = NO_BLOBS
+/** The message that is being decoded may have nothing in it that code of users or of ours makes. */
+let plainOnly = false
 
 addExtension({
   Class: Tagged,
   type: 0x48,
   write: (box: Tagged) => [box.tag, box.data],
   read: (data: unknown) => {
+    if (plainOnly) throw new MsgTypeError('a box came from somebody who has proved nothing yet')
     const [tag, inner] = Array.isArray(data) ? data : []
     return unbox(tag, inner, incoming)
   },
@@ -143,10 +146,12 @@ export class Decoder {
    * Decodes the body of a frame (all behind its length).
    *
    * @param bytes the body stands in it from `from` up to `to`
+   * @param plain it is of a stranger: no boxes in it
    * @throws MsgTypeError for bytes that are no message
    */
-  decode(bytes: Uint8Array, from = 0, to = bytes.length): Message {
+  decode(bytes: Uint8Array, from = 0, to = bytes.length, plain = false): Message {
     let value: unknown
+    plainOnly = plain
     try {
       if (to <= from) throw new RangeError('it is empty')
       const count = bytes[from] as number
@@ -160,6 +165,7 @@ export class Decoder {
       throw new MsgTypeError(`a frame of ${to - from} bytes cannot be decoded`, { cause: error })
     } finally {
       incoming = NO_BLOBS
+      plainOnly = false
     }
     if (!isMessage(value)) throw new MsgTypeError(`a frame of ${to - from} bytes is no message`)
     return value

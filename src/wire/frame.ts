@@ -2,6 +2,8 @@
 
 /** A longer frame breaks the channel at once (R-323). */
 export const MAX_FRAME_BYTES = 64 * 1024 * 1024
+/** Of a peer that has not proved yet who it is. */
+export const MAX_STRANGER_BYTES = 64 * 1024
 export const LENGTH_BYTES = 4
 /**
  * So many parts of frames do not wait for the end of the turn: the other side works on them while the rest is made. With 64
@@ -22,10 +24,14 @@ export class Splitter {
   #have = 0
   /** Bytes of the frame that is being gathered, its length included; 0 when that is not known. */
   #need = 0
+  /** So many more frames may be of a stranger. */
+  #strange: number
 
-  constructor(onFrame: FrameSink, max = MAX_FRAME_BYTES) {
+  /** @param strange so many frames at first are short, see {@link MAX_STRANGER_BYTES} */
+  constructor(onFrame: FrameSink, max = MAX_FRAME_BYTES, strange = 0) {
     this.#onFrame = onFrame
     this.#max = max
+    this.#strange = strange
   }
 
   /** Is there a part of a frame whose end has not come? */
@@ -54,6 +60,7 @@ export class Splitter {
       }
       const from = at + 4
       at = from + length
+      if (this.#strange > 0) this.#strange--
       this.#onFrame(chunk, from, at)
     }
     if (at < chunk.length) {
@@ -64,7 +71,8 @@ export class Splitter {
 
   #length(bytes: Uint8Array, at: number): number {
     const length = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
-    if (length > this.#max) throw new RangeError(`a frame of ${length} bytes is longer than ${this.#max}`)
+    const max = this.#strange > 0 ? MAX_STRANGER_BYTES : this.#max
+    if (length > max) throw new RangeError(`a frame of ${length} bytes is longer than ${max}`)
     return length
   }
 

@@ -43,13 +43,14 @@ export function greetPeer(transport: Transport, options: GreetOptions & { role: 
   return within(transport, options.limitMs, async () => {
     const { self, role, registrar } = options
     const nonce = transport.trusted ? null : crypto().randomBytes(NONCE_BYTES)
-    const channel = new Channel(transport)
+    const channel = new Channel(transport, nonce ? 1 : 0)
     channel.send([Msg.hello, PROTOCOL, self, role, registrar, nonce, null])
     const hello = checkHello(await channel.next(), transport)
     if (nonce) {
       const key = options.key ?? (await userKey())
       checkProof(hello[6], key, nonce, 'acceptor', transport)
       channel.send([Msg.proof, sign(key, hello[5], 'dialler')])
+      channel.admit()
     }
     return { channel, aid: hello[2], role: hello[3], registrar: hello[4] }
   })
@@ -59,7 +60,8 @@ export function greetPeer(transport: Transport, options: GreetOptions & { role: 
 export function acceptPeer(transport: Transport, options: AcceptOptions): Promise<Greeted> {
   return within(transport, options.limitMs, async () => {
     const { self, registrar, ahead } = options
-    const channel = new Channel(transport)
+    // Its hello, and its proof.
+    const channel = new Channel(transport, transport.trusted ? 0 : 2)
     if (ahead) {
       channel.send([Msg.hello, PROTOCOL, self, 'peer', registrar, null, null])
       channel.send(ahead)
@@ -76,6 +78,7 @@ export function acceptPeer(transport: Transport, options: AcceptOptions): Promis
       const answer = await channel.next()
       if (answer[0] !== Msg.proof) throw new MessagingError(`${transport.peer} gave no proof of the key`)
       checkProof(answer[1], key, nonce, 'dialler', transport)
+      channel.admit()
     }
     return { channel, aid: hello[2], role: hello[3], registrar: hello[4] }
   })

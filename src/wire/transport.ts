@@ -4,6 +4,8 @@ import type { TransportClosed } from '../errors.ts'
 export type TransportKind = 'uds' | 'tcp' | 'port' | 'memory'
 
 export interface TransportEvents {
+  /** So many frames at first are of somebody who has proved nothing yet: they must be short. @default 0 */
+  strange?: number
   /** One whole frame, without its length: the bytes from `from` up to `to` of a buffer that is not used again. */
   frame(bytes: Uint8Array, from: number, to: number): void
   /** Called once, when no frame will come any more. */

@@ -416,6 +416,57 @@ describe('a handshake', () => {
     expect(await accepting).toBeInstanceOf(Error)
   })
 
+  test('R-146 over TCP nothing of a stranger is kept or made before it has proved who it is', async () => {
+    class Trap {}
+    let made = 0
+    const decode = (): Trap => {
+      made++
+      return new Trap()
+    }
+    registerValueType({ name: 'Trap', class: Trap, encode: () => 1, decode })
+    const hello = (aid: object): Message => [Msg.hello, 1, aid as never, 'peer', false, Buffer.alloc(32), null]
+    // In the hello itself; in place of the proof; behind that, in the same chunk.
+    for (const messages of [
+      [hello({ ...SELF, trap: new Trap() })],
+      [hello(SELF), [Msg.return, 1, new Trap()]],
+      [hello(SELF), [Msg.proof, Buffer.alloc(32)], [Msg.return, 1, new Trap()]],
+    ] as Message[][]) {
+      const [a, b] = await pair('tcp')
+      const accepting = failure(acceptPeer(b, { ...greet, limitMs: 500, key: Buffer.alloc(32, 1) }))
+      a.start({ frame: () => {}, closed: () => {} })
+      const encoder = new Encoder()
+      for (const message of messages) a.send(encoder.encode(message))
+      expect(await accepting).toBeInstanceOf(Error)
+      expect(made).toBe(0)
+    }
+    // A frame that would be kept until it is whole.
+    const [a, b] = await pair('tcp')
+    const accepting = failure(acceptPeer(b, { ...greet, limitMs: 30_000, key: Buffer.alloc(32, 1) }))
+    a.start({ frame: () => {}, closed: () => {} })
+    a.send([Buffer.from([0, 0, 2, 0])])
+    expect(String((await accepting).cause ?? (await accepting))).toContain('longer than 65536')
+  })
+
+  test('R-146 over TCP what comes right behind the proof is not lost, however long', async () => {
+    const [a, b] = await pair('tcp')
+    const key = Buffer.alloc(32, 1)
+    const far = acceptPeer(b, { ...greet, key })
+    const near = await greetPeer(a, { ...greet, role: 'peer', key })
+    near.channel.send([Msg.return, 1, [new Map([[1, 'x'.repeat(100_000)]])]])
+    near.channel.send([Msg.stop, 3])
+    const got: Message[] = []
+    const { channel } = await far
+    channel.start(
+      (message) => got.push(message),
+      () => {},
+    )
+    await eventually('both have come', () => got.length === 2)
+    expect(got).toEqual([
+      [Msg.return, 1, [new Map([[1, 'x'.repeat(100_000)]])]],
+      [Msg.stop, 3],
+    ])
+  })
+
   test('R-146 garbage, silence and another version cost only that connection', async () => {
     await inFolder(async (folder) => {
       const outcomes: unknown[] = []

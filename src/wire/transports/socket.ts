@@ -1,7 +1,7 @@
 /** Unix sockets and TCP. */
 import type { Socket } from 'node:net'
 import type { TransportClosed } from '../../errors.ts'
-import { EAGER_BYTES, EAGER_PARTS, Splitter } from '../frame.ts'
+import { EAGER_BYTES, EAGER_PARTS, MAX_FRAME_BYTES, Splitter } from '../frame.ts'
 import { afterReading } from '../late.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { atMost, Closing, closedHere, lost } from './closing.ts'
@@ -44,9 +44,13 @@ export class SocketTransport implements Transport {
   }
 
   start(events: TransportEvents): void {
-    const splitter = new Splitter((bytes, from, to) => {
-      if (!this.#closing.reason) events.frame(bytes, from, to)
-    })
+    const splitter = new Splitter(
+      (bytes, from, to) => {
+        if (!this.#closing.reason) events.frame(bytes, from, to)
+      },
+      MAX_FRAME_BYTES,
+      events.strange,
+    )
     this.#splitter = splitter
     this.#closing.listen((reason) => events.closed(reason))
     this.#socket.on('data', (chunk: Buffer) => {
