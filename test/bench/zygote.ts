@@ -1,5 +1,5 @@
-// npm run bench:zygote: start to first reply of a forked actor beside its peers and the limit (a fork server in C), and the
-// memory of idle actors. Each way once a round, in an order that turns. --rounds N --modules N --only start|crowd --actors N
+// npm run bench:zygote: start to first reply of a forked actor beside its peers and the limits (fork servers in C and
+// in Node, whose child writes one byte), and the memory of idle actors. Each way once a round, in an order that turns. --rounds N --modules N --only start|crowd --actors N
 // (how many are alive at once in the crowd)
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,16 +30,24 @@ const folder = mkdtempSync(join(tmpdir(), 'hrwz-'))
 
 type Way = () => Promise<number>
 
-/** A module that imports so many others, of about two kilobytes each, and answers. */
+/** Of each module, as in the kit that the goals were measured with: 300 of them are 5 MB. */
+const MODULE_BYTES = 17_000
+
+/** A module that imports so many others, with classes, functions and tables, and answers. */
 function makeModules(count: number): string {
   const place = join(folder, `m${count}`)
   mkdirSync(place)
-  const body = (i: number): string =>
-    Array.from(
-      { length: 20 },
-      (_, k) => `export function f${k}(a, b) { return a * ${i} + b * ${k} + Math.sqrt(a) }`,
-    ).join('\n')
-  for (let i = 0; i < count; i++) writeFileSync(join(place, `m${i}.mjs`), `${body(i)}\nexport const at = f3(${i}, 2)\n`)
+  const body = (i: number): string => {
+    let text = `export const at = ${i}\n`
+    for (let k = 0; text.length < MODULE_BYTES; k++) {
+      text += `export class C${k} { #v = ${i * k}; name() { return 'c${k}' } add(a, b) { let s = this.#v; for (let n = 0; n < a; n++) s = (s * 31 + b * n) | 0; return { s, tag: \`\${a}-\${b}\` } } }
+export function f${k}(x, y = ${k}) { const t = [x, y, 'k${i}']; return t.map((v, n) => typeof v === 'number' ? v * ${k} + n : String(v) + n).join(':') }\n`
+      if (k % 4 === 0)
+        text += `export const t${k} = { a: ${i}, b: '${'x'.repeat(30)}', c: [${Array.from({ length: 12 }, (_, n) => i * n)}], d: f${k}(${k}) }\n`
+    }
+    return text
+  }
+  for (let i = 0; i < count; i++) writeFileSync(join(place, `m${i}.mjs`), body(i))
   const imports = Array.from({ length: count }, (_, i) => `import { at as a${i} } from './m${i}.mjs'`).join('\n')
   const echo = 'export async function echo(value) { return value }'
   writeFileSync(join(place, 'tasks.mjs'), `${imports}\n${echo}\n`)
@@ -66,15 +74,30 @@ async function interleave(ways: Record<string, Way>): Promise<Record<string, num
   return found
 }
 
+interface ForkServer {
+  way: Way
+  end(): void
+}
+
 /** undefined where there is no C compiler. */
-async function forkServer(mib: number): Promise<{ way: Way; end(): void } | undefined> {
+async function forkServer(mib: number): Promise<ForkServer | undefined> {
   const program = join(folder, 'fork-server')
   try {
     execFileSync('cc', ['-O2', '-o', program, fileURLToPath(new URL('./fork-server.c', import.meta.url))])
   } catch {
     return undefined
   }
-  const child = spawn(program, [String(mib)], { stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe'] })
+  return await served(program, [String(mib)])
+}
+
+/** The same of Node, which has loaded a module. */
+function bareFork(module: string): Promise<ForkServer> {
+  const script = fileURLToPath(new URL('./bare-fork.ts', import.meta.url))
+  return served(process.execPath, ['--no-warnings', '--single-threaded', script, module])
+}
+
+async function served(program: string, args: string[]): Promise<ForkServer> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe'] })
   const ask = child.stdio[3] as Writable
   const answers = child.stdio[4] as Readable
   await once(answers, 'data')
@@ -158,15 +181,18 @@ try {
             return ms
           })
       const limit = await forkServer(60)
+      const bare = await bareFork(module)
       const warmed = { warm: [module], fallback: false }
       const found = await interleave({
         ...(limit && { 'fork server in C (60 MiB)': limit.way }),
+        'bare fork of Node, one byte': bare.way,
         'child_process.fork': bareProcess(join(place, 'bare.mjs')),
         Worker: bareThread(join(place, 'bare.mjs')),
         'harrow spawn': start('spawn', {}),
         'harrow zygote': start('zygote', warmed),
       })
       limit?.end()
+      bare.end()
       const base = median(found['harrow zygote']!)
       console.log(`\n### start to first reply, ${count} modules, ${rounds} rounds, Node ${process.version}`)
       table(
