@@ -7,6 +7,7 @@ import { closeInherited, openOut, StaleOrder } from './descriptors.ts'
 import type { HotPages, Telling } from './hot-pages.ts'
 import type { Inherited } from './inherited.ts'
 import { type EnvironmentBlock, replaceEnvironment, showEnvironment } from './memory.ts'
+import { practiseOrder } from './practice.ts'
 import { LIFE, type Order, onMessages } from './protocol.ts'
 import { READY } from './spares.ts'
 import type { ForkCalls } from './syscalls.ts'
@@ -76,6 +77,7 @@ export function becomeSpare(zygote: Zygote, fd: number, life: Life): void {
         // Its directory is gone: its order names another.
       }
       await life.rehearse?.()
+      await practiseOrder(calls, zygote.env)
       const zygoteSide = new Socket({ fd, readable: true, writable: true })
       zygoteSide.on('error', () => {})
       zygoteSide.once('close', () => {

@@ -9,6 +9,24 @@ import type { ForkCalls } from './syscalls.ts'
 
 const NOWHERE = { path: '/dev/null' }
 
+/**
+ * In a child that waits for its order: takes one from itself, as it will from the zygote.
+ *
+ * @param env as long as that of an order
+ */
+export async function practiseOrder(calls: ForkCalls, env: Record<string, string>): Promise<void> {
+  const ends = connectedPair(calls)
+  if (!ends) return
+  const [near, far] = ends
+  await new Promise<void>((resolve) => {
+    onMessages<Order>(far, () => resolve())
+    far.once('close', resolve)
+    say(near, orderOf(env))
+  })
+  near.destroy()
+  far.destroy()
+}
+
 export class Practice {
   readonly #near: Socket
   readonly #order: Order
@@ -24,20 +42,31 @@ export class Practice {
    * @returns undefined without descriptors
    */
   static begin(calls: ForkCalls, env: Record<string, string>, take: (order: Order) => void): Practice | undefined {
-    const pair = calls.socketPair()
-    if (!pair) return undefined
-    const [near, far] = [pair.ours, pair.theirs].map((fd) => new Socket({ fd, readable: true, writable: true }))
-    for (const end of [near!, far!]) end.on('error', () => {}).unref()
-    onMessages<Reply>(near!, () => {})
-    onMessages<Request>(far!, ({ id, order }) => {
+    const ends = connectedPair(calls)
+    if (!ends) return undefined
+    const [near, far] = ends
+    for (const end of ends) end.unref()
+    onMessages<Reply>(near, () => {})
+    onMessages<Request>(far, ({ id, order }) => {
       take(order)
-      say(far!, { type: 'born', id, pid: process.pid })
+      say(far, { type: 'born', id, pid: process.pid })
     })
-    const stay = { stdout: NOWHERE, stderr: NOWHERE, life: NOWHERE, stay: false }
-    return new Practice(near!, { task: {}, env, cwd: process.cwd(), umask: process.umask(), ...stay })
+    return new Practice(near, orderOf(env))
   }
 
   once(): void {
     say(this.#near, { type: 'fork', id: 0, order: this.#order })
   }
+}
+
+function orderOf(env: Record<string, string>): Order {
+  return { task: {}, env, cwd: '/', umask: 0, stdout: NOWHERE, stderr: NOWHERE, life: NOWHERE, stay: false }
+}
+
+/** undefined without descriptors. */
+function connectedPair(calls: ForkCalls): [Socket, Socket] | undefined {
+  const pair = calls.socketPair()
+  if (!pair) return undefined
+  const open = (fd: number): Socket => new Socket({ fd, readable: true, writable: true }).on('error', () => {})
+  return [open(pair.ours), open(pair.theirs)]
 }

@@ -43,7 +43,7 @@ export const LIFE = {
   exit: 'x',
 } as const
 
-export function say(socket: Socket, message: Request | Reply): void {
+export function say(socket: Socket, message: Request | Reply | Order): void {
   if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)
 }
 
