@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { root } from '../../scripts/dev/checkout.ts'
 import { type ActorNursery, openNursery } from '../../src/index.ts'
@@ -268,20 +270,26 @@ describe.skipIf(able !== true || !isAsked)('a zygote', () => {
     expect(kept.map(gone)).toEqual([true])
   })
 
-  test('forks none ahead where it is told so', async () => {
-    await onZygote(
-      async (an) => {
-        const pids = []
-        for (const name of ['one', 'two', 'three']) {
-          const portal = await an.startActor<typeof Born>(name, { module: BORN })
-          pids.push((await portal.call('birth')).pid)
-          expect(childrenOf(zygoteOf(pids[0]!)).filter(isSpare)).toEqual([])
-        }
-        await an.cancel()
-      },
-      { fallback: false, spare: false },
-    )
-  })
+  test('forks none ahead where it is told so, and looks for no module of its warm list a second time', () =>
+    inFolder(async (folder) => {
+      const path = join(folder, 'warm.mjs')
+      writeFileSync(path, 'export const pid = async () => process.pid')
+      const module = pathToFileURL(path).href
+      await onZygote(
+        async (an) => {
+          const pids = []
+          for (const name of ['one', 'two', 'three']) {
+            const portal = await an.startActor<{ pid(): Promise<number> }>(name, { module })
+            pids.push(await portal.call('pid'))
+            expect(childrenOf(zygoteOf(pids[0]!)).filter(isSpare)).toEqual([])
+            rmSync(path, { force: true })
+          }
+          expect(new Set(pids).size).toBe(3)
+          await an.cancel()
+        },
+        { fallback: false, spare: false, warm: [module] },
+      )
+    }))
 
   test('R-638 R-814 nothing of it goes on in its children, and their loops are their own', async () => {
     const text = `import net from 'node:net'
