@@ -26,6 +26,8 @@ export interface Task {
   tasks?: Task[]
   result?: TaskResult
   meta: Record<string, unknown>
+  /** Of tests; what reporters print of each beside its result. */
+  annotations?: unknown[]
 }
 
 export interface FileTask extends Task {

@@ -79,6 +79,7 @@ function factsOf(run: Run, evidence: Evidence): HangFacts {
     waitedMs: evidence.waitedMs,
     at: evidence.at,
     pool: context.base,
+    ...(run.vitest.projects.length > 1 && context.project.name !== '' && { project: context.project.name }),
     pid: context.patient.pid,
     worker: context.patient.options.number,
     run: run.id,

@@ -20,6 +20,7 @@ import type { Forker } from './pool/zygote/forker.ts'
 import type { Forkers } from './pool/zygote/forkers.ts'
 import { type Orphan, Processes } from './processes.ts'
 import type { TestDelta } from './protocol.ts'
+import { type Running, whatRuns } from './running.ts'
 import { settled } from './wait.ts'
 
 /** One hang, diagnosed. */
@@ -41,9 +42,13 @@ export interface RunListener {
   hang(hang: Hang): void | Promise<void>
   orphans(orphans: readonly Orphan[]): void
   note(text: string): void
+  /** Every process of the run has been ended. */
+  closed(): void
 }
 
 const PATIENTS_STOP_MS = 8000
+/** What ends within this time after Ctrl-C is not worth a word. */
+const WAITING_MS = 1500
 /** The ladder for what earlier runs left takes some seconds, on a busy machine more; it must not be broken off halfway. */
 const RECOVERY_MS = 30_000
 
@@ -59,12 +64,14 @@ export class Run {
   readonly record: RunRecord
   /** For the pool `zygote`. */
   forkers: Forkers | undefined
-  /** vitest is cancelling (Ctrl-C, bail): nothing is re-run. */
+  /** vitest is cancelling (Ctrl-C, bail): the rest of a file is not run. */
   cancelled = false
+  /** Somebody has cancelled it, and waits for no explanation; after a bail the one failure is still looked into. */
+  interrupted = false
   #cancel: () => void = () => {}
   #disarm: () => void = () => {}
-  /** Settles when vitest begins to cancel. */
-  whenCancelled = new Promise<void>((resolve) => {
+  /** Settles when somebody cancels. */
+  whenInterrupted = new Promise<void>((resolve) => {
     this.#cancel = resolve
   })
 
@@ -76,6 +83,7 @@ export class Run {
   #dumps = 0
   #said = new Set<string>()
   #closed = false
+  #begun = false
   readonly #stopListening: () => void
 
   constructor(vitest: Vitest, options: ResolvedOptions) {
@@ -96,11 +104,13 @@ export class Run {
 
   /** A run starts; in watch mode each run has a record of its own. */
   begin(): void {
+    this.#begun = true
     this.#said.clear()
     this.processes.begin()
     this.forkers?.begin()
     this.cancelled = false
-    this.whenCancelled = new Promise((resolve) => {
+    this.interrupted = false
+    this.whenInterrupted = new Promise((resolve) => {
       this.#cancel = resolve
     })
     for (const list of [this.hangs, this.leaks, this.orphans]) list.length = 0
@@ -122,9 +132,12 @@ export class Run {
   /** vitest forgets its cancel listeners when a run starts, after `begin`: called with each request to a worker. */
   armCancel(): void {
     this.#disarm()
-    this.#disarm = this.vitest.onCancel(() => {
+    this.#disarm = this.vitest.onCancel((reason) => {
       this.cancelled = true
+      if (reason === 'test-failure') return
+      this.interrupted = true
       this.#cancel()
+      setTimeout(() => this.#tellWaiting(), WAITING_MS).unref()
     }) as () => void
   }
 
@@ -260,8 +273,7 @@ export class Run {
   }
 
   workerDied(patient: Patient, files: string[], code: number | null, signal: string | null): void {
-    const state = patient.state
-    const running = state?.running.map((r) => taskById(this.vitest, r.id)).filter((t) => t !== undefined) ?? []
+    const running = patient.state?.running.map((r) => taskById(this.vitest, r.id)).filter((t) => t !== undefined) ?? []
     if (running.length === 0) return
     const how = signal ? `was ended by ${signal}` : `exited with code ${code}`
     const names = running.map((t) => titles(t).join(' > ')).join('", "')
@@ -283,6 +295,7 @@ export class Run {
     this.record.addHang({
       file: facts.file.path,
       test: facts.test,
+      ...(facts.project !== undefined && { project: facts.project }),
       hook: facts.hook,
       phase: facts.phase,
       class: verdict.class,
@@ -294,6 +307,7 @@ export class Run {
       dump: hang.dump?.json ?? null,
     })
     for (const listener of this.#listeners) await listener.hang(hang)
+    await (await import('./annotate.ts')).annotate(this.vitest, this.root, hang)
     return hang
   }
 
@@ -310,6 +324,8 @@ export class Run {
    * @returns false when it could not be written; the reason has been said
    */
   writeRecord(): boolean {
+    // Merged reports and listed tests are no run: the record of the last one is left alone.
+    if (!this.#begun || this.vitest.config.mergeReports) return false
     const error = this.record.writeSync(join(this.root, '.harrow', 'run.json'))
     if (error) this.note(`the run record was not written: ${error}`)
     return error === undefined
@@ -324,6 +340,7 @@ export class Run {
     await this.forkers?.end()
     this.addOrphans(await this.processes.close())
     if (this.#recovering) await settled(this.#recovering, RECOVERY_MS)
+    for (const listener of this.#listeners) listener.closed()
     this.#cleanUp()
   }
 
@@ -338,24 +355,23 @@ export class Run {
     this.#stopListening()
   }
 
+  #running(): Running[] {
+    return whatRuns(this.vitest, this.#patients, (path) => this.relative(path))
+  }
+
   /** Ctrl-C on a suite that hangs is how most people end one: say at least what was running. */
   #tellInterrupted(): void {
-    const now = performance.timeOrigin + performance.now()
-    for (const patient of this.#patients) {
-      const state = patient.dead || patient.options.traceMs !== null ? undefined : patient.newestState()
-      if (!state?.file) continue
-      const file = this.relative(state.file)
-      const tests = state.running.map((r) => ({ task: taskById(this.vitest, r.id), since: r.start }))
-      for (const { task, since } of tests) {
-        if (task)
-          sayNow(
-            ` harrow: interrupted while ${file} > ${titles(task).join(' > ')} ran (${((now - since) / 1000).toFixed(1)} s)`,
-          )
-      }
-      if (tests.length === 0)
-        sayNow(
-          ` harrow: interrupted in ${file} (${state.hook ?? state.phase}, ${((now - state.at) / 1000).toFixed(1)} s)`,
-        )
+    for (const { name, phase, ms } of this.#running()) {
+      const so = phase === null ? `while ${name} ran (` : `in ${name} (${phase}, `
+      sayNow(` harrow: interrupted ${so}${(ms / 1000).toFixed(1)} s)`)
+    }
+  }
+
+  /** vitest waits for what runs, and says not what that is. */
+  #tellWaiting(): void {
+    for (const { name, phase, ms } of this.#running()) {
+      const what = phase === null ? name : `${name} (${phase})`
+      this.note(`waits for ${what}, which has run for ${(ms / 1000).toFixed(1)} s`)
     }
   }
 

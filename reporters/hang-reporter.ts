@@ -5,7 +5,7 @@ import type { Orphan } from '../harness/processes.ts'
 import type { Hang, Run, RunListener } from '../harness/run.ts'
 import { renderLeakBlock } from '../src/dump/leak-block.ts'
 import type { HangBlockColors } from '../src/dump/render.ts'
-import { wrap } from '../src/dump/words.ts'
+import { seconds, wrap } from '../src/dump/words.ts'
 import { type RunnerTask, skipReason } from './skip-reason.ts'
 
 /** The part of vitest's logger that is used. */
@@ -22,6 +22,8 @@ export class HangReporter implements RunListener {
   /** Said before vitest's reporters are ready. */
   #early: string[] = []
   #ready = false
+  #toldRecord = false
+  #quiet: NodeJS.Timeout | undefined
 
   /** @param begin called when vitest has made its reporters, before any test runs */
   constructor(run: Run, begin: () => Promise<void> = async () => {}) {
@@ -45,6 +47,22 @@ export class HangReporter implements RunListener {
     }
     for (const text of this.#early.splice(0)) this.note(text)
     this.#run.recover()
+    if (!this.#run.vitest.config.watch)
+      this.#expectWithin('no test file has started within', 'a globalSetup, or a reporter,')
+  }
+
+  /** Outside of the workers nothing is supervised, but that it takes long can be said, and how to look at it. */
+  #expectWithin(what: string, culprit: string): void {
+    clearTimeout(this.#quiet)
+    const ms = this.#run.options.hang?.collect
+    if (ms === undefined) return
+    const text = `${what} ${seconds(ms, 1)}: ${culprit} may hang. What vitest does: npx harrow dump ${process.pid}`
+    this.#quiet = setTimeout(() => this.note(text), ms)
+    this.#quiet.unref()
+  }
+
+  onTestModuleQueued(): void {
+    clearTimeout(this.#quiet)
   }
 
   onTestRunStart(): void {
@@ -52,9 +70,17 @@ export class HangReporter implements RunListener {
   }
 
   onTestRunEnd(): void {
+    if (!this.#run.vitest.config.watch)
+      this.#expectWithin(
+        'the tests are over, and vitest has not ended within',
+        'the teardown of a globalSetup, or a reporter,',
+      )
     const written = this.#run.writeRecord()
-    const { hangs, leaks, orphans } = this.#run
-    if (hangs.length + leaks.length + orphans.length === 0) return
+    const { hangs, leaks } = this.#run
+    this.#toldRecord = hangs.length + leaks.length > 0
+    // What the last workers have left is found when vitest closes; in watch mode that is when somebody ends it.
+    const ended = this.#run.vitest.config.watch ? this.#ended() : []
+    if (hangs.length + leaks.length + ended.length === 0) return
     const c = this.#colors()
     const lines: string[] = ['']
     if (leaks.length > 0) {
@@ -65,18 +91,33 @@ export class HangReporter implements RunListener {
       lines.push(` ${c.bold(c.red('hangs'))}  ${hangs.length}`)
       for (const hang of hangs)
         lines.push(
-          `   ${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`,
+          `   ${project(hang)}${hang.facts.file.path}${title(hang)}  ${c.dim(hang.verdict.class)}  ${c.cyan(hang.dump?.txt ?? '(no dump)')}`,
         )
     }
-    if (orphans.length > 0) {
-      const ended = orphans.reduce((sum, orphan) => sum + orphan.ended, 0)
-      const others = orphans.filter((orphan) => orphan.ended === 0).length
-      lines.push(
-        ` ${c.bold('processes ended')}  ${ended}${others === 0 ? '' : `, and ${others} that harrow did not end`}`,
-      )
-    }
-    lines.push(...(written ? [` ${c.dim('record')}  .harrow/run.json`] : []), '')
+    lines.push(...ended)
+    lines.push(...(written ? [this.#record()] : []), '')
     this.#print(lines.join('\n'))
+  }
+
+  /** vitest has closed: whatever was left of the run is found and ended. */
+  closed(): void {
+    const lines = this.#run.vitest.config.watch ? [] : this.#ended()
+    if (lines.length === 0) return
+    if (!this.#toldRecord && this.#run.writeRecord()) lines.push(this.#record())
+    this.#print(`${lines.join('\n')}\n`)
+  }
+
+  #record(): string {
+    return ` ${this.#colors().dim('record')}  .harrow/run.json`
+  }
+
+  #ended(): string[] {
+    const { orphans } = this.#run
+    if (orphans.length === 0) return []
+    const c = this.#colors()
+    const ended = orphans.reduce((sum, orphan) => sum + orphan.ended, 0)
+    const others = orphans.filter((orphan) => orphan.ended === 0).length
+    return [` ${c.bold('processes ended')}  ${ended}${others === 0 ? '' : `, and ${others} that harrow did not end`}`]
   }
 
   /** A static skip has no note of its own: the reason of a mark becomes that, for every reporter that comes after. */
@@ -87,6 +128,12 @@ export class HangReporter implements RunListener {
   /** A worker's update has made the result anew. */
   onTestCaseReady(test: TestCase): void {
     noteSkip(test)
+  }
+
+  /** The worker's last word on a test has replaced what was put there when its limit passed. */
+  onTestCaseResult(test: TestCase): void {
+    const hang = this.#run.hangs.find(({ evidence }) => !evidence.ended && evidence.test === test.id)
+    if (hang) Object.assign(test.meta(), { harrow: { hang: hang.summary } })
   }
 
   // ---- the run's side
@@ -101,6 +148,7 @@ export class HangReporter implements RunListener {
     const block = renderHangBlock({
       file: facts.file.path,
       test: facts.test,
+      ...(facts.project !== undefined && { project: facts.project }),
       hook: facts.hook,
       phase: facts.phase,
       waitedMs: facts.waitedMs,
@@ -155,8 +203,10 @@ function noteSkip(test: TestCase): void {
   task.result = { ...task.result, state: 'skip', note: reason }
 }
 
+const project = ({ facts }: Hang): string => (facts.project === undefined ? '' : `|${facts.project}| `)
+
 function title(hang: Hang): string {
   const parts = hang.facts.test ?? []
-  const where = hang.facts.hook ?? (parts.length === 0 ? hang.facts.phase : null)
+  const where = hang.facts.hook ?? (parts.length === 0 || hang.facts.phase !== 'test' ? hang.facts.phase : null)
   return ` > ${[...parts, ...(where ? [`(${where})`] : [])].join(' > ')}`
 }

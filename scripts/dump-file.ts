@@ -31,7 +31,7 @@ export function readDumps(path: string): DumpRecord[] {
     return parse(json, path)
   } catch (error) {
     throw error instanceof UsageError && !error.message.includes(path)
-      ? new UsageError(`cannot read ${path}: ${error.message.replace(/^cannot read this dump: /, '')}`)
+      ? new UsageError(`${path} is no dump of harrow: ${error.message.replace(/^cannot read this dump: /, '')}`)
       : error
   }
 }

@@ -1,9 +1,10 @@
 /** `harrow test`: vitest with the options that it refuses itself, and a suite run many times over (R-701, R-729). */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
-import { logLevelProblem } from '../harness/backend.ts'
+import { gate, logLevelProblem } from '../harness/backend.ts'
 import { UsageError } from '../src/errors.ts'
 import { makeFolder } from '../src/process/make-folder.ts'
 import { colors, print, printJson } from './screen.ts'
@@ -22,7 +23,9 @@ const NOTES = `All other arguments go to vitest: harrow test --backend thread te
 
 EXIT CODES
 
-  that of vitest; with --hammer 0 when all runs passed, 1 when one failed; 2 wrong usage`
+  that of vitest; with --hammer 0 when all runs passed, 1 when one failed; 2 wrong usage; 128 + n ended by signal n`
+
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** One run of a hammer takes at most so long. */
 const RUN_MS = 30 * 60_000
@@ -32,7 +35,11 @@ export const test: Verb = {
   usage: async () => `${(await usageText('test', DESCRIPTION, OPTIONS)).trimEnd()}\n\n${NOTES}\n`,
   run: async (args) => {
     const { own, rest } = split(args)
-    const problem = logLevelProblem('--ll', own.ll)
+    // Here as well as in the plugin, which a project need not have.
+    const problem =
+      logLevelProblem('--ll', own.ll) ??
+      transportProblem(own.transport) ??
+      (own.backend === undefined ? undefined : await gate(own.backend))
     if (problem !== undefined) throw new UsageError(problem)
     const env = {
       ...process.env,
@@ -44,13 +51,18 @@ export const test: Verb = {
       if (own.streams !== undefined || own.json !== undefined)
         throw new UsageError('--streams and --json go with --hammer')
       const { code, signal } = await runVitest(rest, env, 'inherit')
-      process.exitCode = signal ? 1 : (code ?? 1)
+      process.exitCode = signal ? 128 + signals[signal] : (code ?? 1)
       return
     }
     const times = readNumber('--hammer', own.hammer, 1, 10_000)
     const streams = readNumber('--streams', own.streams ?? '1', 1, 64)
     await hammer(times, streams, rest, env, own.json !== undefined)
   },
+}
+
+function transportProblem(transport: string | undefined): string | undefined {
+  if (transport === undefined || transport === 'uds' || transport === 'tcp') return undefined
+  return `--transport expects uds or tcp, got ${JSON.stringify(transport)}`
 }
 
 /** Our options, and what is left for vitest, which may be anything. */
@@ -86,7 +98,9 @@ interface RunResult {
   output: string
 }
 
-const running = new Set<ChildProcess>()
+const { signals } = constants
+/** The signal that asked us to end; no further run is started. */
+let ended: NodeJS.Signals | undefined
 
 function runVitest(args: string[], env: NodeJS.ProcessEnv, stdio: 'inherit' | 'pipe'): Promise<RunResult> {
   const verb = args.some((arg) => /^(run|watch|dev|list|bench)$/.test(arg)) ? [] : ['run']
@@ -95,7 +109,6 @@ function runVitest(args: string[], env: NodeJS.ProcessEnv, stdio: 'inherit' | 'p
       env,
       stdio: stdio === 'inherit' ? 'inherit' : ['ignore', 'pipe', 'pipe'],
     })
-    running.add(child)
     let output = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -103,14 +116,16 @@ function runVitest(args: string[], env: NodeJS.ProcessEnv, stdio: 'inherit' | 'p
       })
     }
     const timer = setTimeout(() => child.kill('SIGKILL'), RUN_MS)
-    // Ctrl-C reaches it by itself, and it ends its tests in order; we wait for that.
-    const ignore = (): void => {}
-    process.on('SIGINT', ignore)
+    const end = (signal: NodeJS.Signals): void => {
+      ended = signal
+      // Ctrl-C reaches it by itself, and it ends its tests in order; we wait for that.
+      if (signal !== 'SIGINT') child.kill(signal)
+    }
+    for (const signal of ENDING) process.on(signal, end)
     child.once('error', reject)
     child.once('exit', (code, signal) => {
-      running.delete(child)
       clearTimeout(timer)
-      process.removeListener('SIGINT', ignore)
+      for (const one of ENDING) process.removeListener(one, end)
       resolve({ code, signal, output })
     })
   })
@@ -124,11 +139,15 @@ async function hammer(
   json: boolean,
 ): Promise<void> {
   let next = 0
+  let done = 0
   const failures: { run: number; code: number | null; signal: string | null; output: string }[] = []
   const lane = async (): Promise<void> => {
-    while (next < times) {
+    while (next < times && ended === undefined) {
       const run = ++next
       const { code, signal, output } = await runVitest(args, { ...env, HARROW_HAMMER: String(run) }, 'pipe')
+      // It was interrupted, which says nothing of the suite.
+      if (ended !== undefined) break
+      done++
       if (code !== 0) failures.push({ run, code, signal, output: save(run, output) })
       const line = `run ${run} of ${times}`
       if (!json) print([`${code === 0 ? colors.green('ok  ') : colors.red('bad ')} ${line}`])
@@ -137,16 +156,17 @@ async function hammer(
     }
   }
   await Promise.all(Array.from({ length: Math.min(streams, times) }, lane))
-  const rate = failures.length / times
-  if (json) printJson({ format: 1, runs: times, streams, failed: failures.length, rate, failures })
+  const rate = done === 0 ? 0 : failures.length / done
+  if (json) printJson({ format: 1, runs: done, streams, failed: failures.length, rate, failures })
   else {
     const first = failures[0]
     print([
-      `${failures.length} of ${times} runs failed (${(100 * rate).toFixed(1)} %), ${streams} at once`,
+      `${failures.length} of ${done} runs failed (${(100 * rate).toFixed(1)} %), ${streams} at once${ended === undefined ? '' : `; ended by ${ended} after ${done} of ${times}`}`,
       ...(first ? [`first: run ${first.run}, ${first.output}`] : []),
     ])
   }
-  process.exitCode = failures.length > 0 ? 1 : 0
+  if (ended !== undefined) process.exitCode = 128 + signals[ended]
+  else process.exitCode = failures.length > 0 ? 1 : 0
 }
 
 /** @returns where the output of a failed run lies */

@@ -76,6 +76,14 @@ export function findOverdue(
   return over(since, limits.untimed)
 }
 
+/** The run was interrupted: a worker that does not answer is not waited for until its limit passes. */
+export function unresponsive(stage: Stage, state: WorkerState | undefined, clock: Clock): Overdue | undefined {
+  if (stage !== 'run' || !state || state.phase === 'dump' || clock.silentMs < SILENCE_MS) return undefined
+  const section = state.sections[0] ?? null
+  const waitedMs = clock.now - (section?.start ?? state.at)
+  return { loop: 'blocked', section, limitMs: section?.timeout ?? waitedMs, waitedMs }
+}
+
 /** Milliseconds until the next bounded section is overdue; undefined when none is open. */
 export function nextLimit(state: WorkerState | undefined, now: number, limits: Limits): number | undefined {
   let next: number | undefined

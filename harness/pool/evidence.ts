@@ -5,7 +5,7 @@ import type { Phase } from '../../src/dump/facts.ts'
 import { isWaitingLine } from '../../src/dump/waiting-line.ts'
 import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
 import { attachThread } from '../../src/inspect/attach-thread.ts'
-import type { InspectorClient } from '../../src/inspect/client.ts'
+import { CALL_TIMEOUT_MS, type InspectorClient } from '../../src/inspect/client.ts'
 import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
 import { explainProcess, explainStuck } from '../../src/inspect/kernel-wait.ts'
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
@@ -31,6 +31,8 @@ import { quietInspector } from './chatter.ts'
 import type { Overdue, Stage } from './deadlines.ts'
 import { lookAtOthers, processTable } from './others.ts'
 import type { Patient } from './patient.ts'
+import { blame, parseSnapshot } from './snapshot.ts'
+import { starvation } from './starvation.ts'
 
 /** Who is watched. */
 export interface Context {
@@ -87,6 +89,7 @@ export interface Evidence {
 /** A breadcrumb this old means that the thread is inside the call and not between two calls. */
 const CRUMB_MS = 250
 const ATTACH_MS = 1500
+const PAUSE_MS = 1000
 /** A heap of the largest size that is dumped at all takes about this long (DESIGN.md). */
 export const SELF_DUMP_MS = 20_000
 
@@ -157,13 +160,18 @@ export async function collectEvidence(
         evidence.missing.push(`no JavaScript stack: the thread is inside ${evidence.crumb.call}`)
       } else {
         attached = await attach(context, evidence)
-        const seen = attached && (await stackOf(attached.client, evidence))
+        const seen = attached && (await stackOf(attached, evidence))
         if (seen) {
           evidence.sync = seen.stack
           const snapshot = parseSnapshot(seen.state)
-          if (snapshot && movedOn(stage, overdue, state, snapshot.state)) return 'recovered'
+          if (snapshot && movedOn(stage, overdue, state, snapshot.state)) {
+            // Not every transition is written: the record would name the ended section again at each look, for ever.
+            patient.state = snapshot.state
+            return 'recovered'
+          }
           if (snapshot) {
             describe(snapshot.state)
+            blame(evidence, snapshot.current)
             evidence.finished = snapshot.finished
             threads = snapshot.threads
           }
@@ -327,6 +335,8 @@ interface Attached {
   client: InspectorClient
   /** The connection when it leads to the main thread of a process of the worker's own, and with that to its threads. */
   wholeProcess: InspectorClient | undefined
+  /** By how much limits are stretched, see {@link starvation}. */
+  slow: number
 }
 
 async function attach(context: Context, evidence: Evidence): Promise<Attached | undefined> {
@@ -336,15 +346,18 @@ async function attach(context: Context, evidence: Evidence): Promise<Attached | 
     if (fork?.pid !== undefined) {
       if (fork.stderr) quietInspector(fork.stderr, context.project.vitest.logger.errorStream)
       const send = patient.opener
+      const slow = starvation(fork.pid)
       const client = await attachProcess(fork.pid, {
         ...(send && { send }),
         ...(fork.stderr && { url: listenForInspectorUrl(fork.stderr) }),
-        deadlineMs: ATTACH_MS,
+        deadlineMs: Math.round(ATTACH_MS * slow),
       })
-      return { client, wholeProcess: client }
+      const post: InspectorClient['post'] = (method, params, ms = CALL_TIMEOUT_MS) =>
+        client.post(method, params, ms * slow)
+      return { client: { post, on: client.on, close: () => client.close() }, wholeProcess: client, slow }
     }
     if (!patient.thread) return undefined
-    return { client: await attachThread(patient.thread.threadId), wholeProcess: undefined }
+    return { client: await attachThread(patient.thread.threadId), wholeProcess: undefined, slow: 1 }
   } catch (error) {
     noStack(evidence, error)
     return undefined
@@ -352,15 +365,16 @@ async function attach(context: Context, evidence: Evidence): Promise<Attached | 
 }
 
 async function stackOf(
-  client: InspectorClient,
+  { client, slow }: Attached,
   evidence: Evidence,
 ): Promise<{ stack: SyncStack; state: unknown } | undefined> {
   try {
     const seen = await captureSyncStack(client, {
       isUser: isUserScript,
       stateExpression: `globalThis[Symbol.for('harrow.worker')]?.snapshot()`,
+      pauseMs: Math.round(PAUSE_MS * slow),
     })
-    if (!seen) evidence.missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript within 1 s')
+    if (!seen) evidence.missing.push('no JavaScript stack: the thread did not stop at a line of JavaScript in time')
     return seen
   } catch (error) {
     noStack(evidence, error)
@@ -371,27 +385,4 @@ async function stackOf(
 function noStack(evidence: Evidence, error: unknown): void {
   evidence.stackError = error instanceof Error ? error.message : String(error)
   evidence.missing.push(`no JavaScript stack: ${evidence.stackError}`)
-}
-
-interface Snapshot {
-  state: WorkerState
-  finished: FinishedTest[]
-  /** Ids of the threads that the worker's code has started. */
-  threads: number[]
-}
-
-function parseSnapshot(value: unknown): Snapshot | undefined {
-  const text = typeof value === 'string' ? value : undefined
-  try {
-    const parsed = (text === undefined ? value : JSON.parse(text)) as Partial<Snapshot> | null
-    if (!parsed?.state || !Array.isArray(parsed.state.running)) return undefined
-    const { state, finished, threads } = parsed
-    return {
-      state,
-      finished: Array.isArray(finished) ? finished : [],
-      threads: Array.isArray(threads) ? threads.filter((id) => Number.isInteger(id)) : [],
-    }
-  } catch {
-    return undefined
-  }
 }

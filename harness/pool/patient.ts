@@ -149,6 +149,8 @@ export class Patient {
     this.inner.on('exit', (code: number | null, signal: string | null) => {
       this.dead = true
       this.#leave()
+      // It may have begun much since it was last heard.
+      if (!this.ending && !this.stopping) this.state = this.newestState()
       this.#forgetRecord()
       if (!this.ending && !this.stopping) this.#events.exit(code, signal)
     })

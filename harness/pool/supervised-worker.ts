@@ -8,7 +8,7 @@ import { fileTasks, mainRpc } from '../compat.ts'
 import type { FromWorker } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import type { Hang, Run } from '../run.ts'
-import { findOverdue, type Limits, nextLimit, type Overdue, type Stage } from './deadlines.ts'
+import { findOverdue, type Limits, nextLimit, type Overdue, type Stage, unresponsive } from './deadlines.ts'
 import type { Evidence } from './evidence.ts'
 import { Leftovers, type Policy } from './leftovers.ts'
 import type { Patient, PatientEvents } from './patient.ts'
@@ -287,7 +287,9 @@ export class SupervisedWorker implements PoolWorker {
     patient.ping()
     const state = patient.newestState()
     const clock = { now: wallClock(), silentMs: this.#silentMs, stageSince: this.#stageSince }
-    const overdue = findOverdue(this.#stage, state, clock, this.#limits)
+    const overdue =
+      findOverdue(this.#stage, state, clock, this.#limits) ??
+      (this.#run.interrupted ? unresponsive(this.#stage, state, clock) : undefined)
     if (overdue) void this.#hang(overdue)
     else {
       const next = nextLimit(state, clock.now, this.#limits)
@@ -420,11 +422,10 @@ export class SupervisedWorker implements PoolWorker {
 
   /** Runs the test once more alone with promises traced, then reports. */
   async #traced(evidence: Evidence): Promise<Hang> {
-    if (this.#run.cancelled || this.#stopped) return this.#run.report(evidence)
-    if (++this.#traces > MOST_TRACES) {
-      const note = `not traced again: ${MOST_TRACES} tests of this file were`
-      return this.#run.report({ ...evidence, lost: { proven: false, promise: null, note } })
-    }
+    const untraced = (why: string): Promise<Hang> =>
+      this.#run.report({ ...evidence, lost: { proven: false, promise: null, note: `not traced again: ${why}` } })
+    if (this.#run.interrupted || this.#stopped) return untraced('the run was cancelled')
+    if (++this.#traces > MOST_TRACES) return untraced(`${MOST_TRACES} tests of this file were`)
     const { traceLost } = await loadShadowRun()
     const lost = await traceLost({
       evidence,
@@ -435,7 +436,7 @@ export class SupervisedWorker implements PoolWorker {
       patient: (traceMs, events, second) =>
         this.#run.patient(this.#base, this.#options, traceMs, null, events, null, second),
       retire: (patient) => this.#run.retire(patient),
-      cancelled: this.#run.whenCancelled,
+      cancelled: this.#run.whenInterrupted,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),
     })
     return this.#run.report({ ...evidence, lost })

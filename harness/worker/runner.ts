@@ -9,6 +9,7 @@ export interface Task {
   type: string
   mode: string
   timeout?: number
+  concurrent?: boolean
   fails?: boolean
   result?: unknown
   meta?: unknown

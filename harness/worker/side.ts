@@ -27,6 +27,7 @@ import { encodeRecord, openRecord } from '../state-record.ts'
 import { isUserScript } from '../user-code.ts'
 import { expose } from './api.ts'
 import { Children } from './children.ts'
+import { currentConcurrent } from './concurrent.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
 import { now, onMessage, post, thread, writeAt } from './globals.ts'
 import { startMeasuring } from './measure.ts'
@@ -124,7 +125,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       const waitedMs = now() - section.start
       const state = structuredClone(tracker.state)
       const { phase, hook } = tracker.state
-      tracker.to('dump')
+      tracker.to('dump', hook)
       const found = report(owner)
       const tell = (): void =>
         send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: found })
@@ -293,7 +294,13 @@ function orphanError({ message, stack }: { message: string; stack: string }): Or
 function exposeApi(tracker: Tracker, handles: HandleRegistry | null, serving: () => number[]): void {
   expose({
     // Read through the inspector while the thread is paused, when no message can be answered.
-    snapshot: () => JSON.stringify({ state: tracker.state, finished: tracker.finished(), threads: threadsIn(handles) }),
+    snapshot: () =>
+      JSON.stringify({
+        state: tracker.state,
+        finished: tracker.finished(),
+        threads: threadsIn(handles),
+        current: currentConcurrent() ?? null,
+      }),
     api: {
       handles,
       scope: () => tracker.scope(),

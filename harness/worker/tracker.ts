@@ -5,6 +5,7 @@
  */
 import type { FinishedTest, RunningTest, Scope, Section, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
+import { currentConcurrent, runConcurrent } from './concurrent.ts'
 import { type BoundedSection, watchDeadlines } from './deadline-watch.ts'
 import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
@@ -60,8 +61,7 @@ export class Tracker {
     const fresh = { seq: 0, at: now(), phase: 'start', file: null, suite: null, hook: null, crumb: null } as const
     Object.assign(this.state, fresh, { running: [], sections: [] })
     for (const list of [this.#done, this.#suites]) list.length = 0
-    this.#tasks.clear()
-    this.#hung.clear()
+    for (const known of [this.#tasks, this.#hung, this.#scopes]) known.clear()
     this.#pendingBetween = false
     this.#adjacent = false
     this.#scopeSeq = -1
@@ -82,6 +82,16 @@ export class Tracker {
     return null
   }
 
+  readonly #scopes = new Map<string, Scope>()
+
+  #scopeOf(test: string): Scope {
+    const known = this.#scopes.get(test)
+    if (known) return known
+    const scope: Scope = { tests: [test], hook: null, suite: null, phase: 'test', file: this.state.file }
+    this.#scopes.set(test, scope)
+    return scope
+  }
+
   readonly #hung = new Set<string>()
 
   /** Tests whose limit has passed. */
@@ -94,6 +104,8 @@ export class Tracker {
 
   /** What runs now, for whoever makes something; the same object until something else runs. */
   scope(): Scope {
+    const one = currentConcurrent()
+    if (one !== undefined) return this.#scopeOf(one)
     const { seq, running, phase, hook, suite, file } = this.state
     if (this.#scopeSeq !== seq || this.#scope.tests.length !== running.length || this.#scope.phase !== phase) {
       this.#scopeSeq = seq
@@ -203,8 +215,7 @@ export class Tracker {
       const file = attribute('code.file.path')
       this.state.file = file
       this.#done.length = 0
-      this.#tasks.clear()
-      this.#hung.clear()
+      for (const known of [this.#tasks, this.#hung, this.#scopes]) known.clear()
       this.to('collect')
       const owner = collectOwner(file ?? '')
       return run(() => this.#watched(owner, body, () => this.to('between')))
@@ -312,7 +323,7 @@ export class Tracker {
     // A bounded test makes its section, and with it this record, synchronously below.
     if (!((test.timeout ?? 0) > 0) || test.timeout === Number.POSITIVE_INFINITY) this.#change()
     try {
-      return run()
+      return test.concurrent === true ? runConcurrent(test.id, run) : run()
     } finally {
       this.#entering = null
     }

@@ -60,6 +60,7 @@ export function buildRecord(original: HangFacts, judged: Verdict, options: Build
       waitedMs: facts.waitedMs,
       at: facts.at,
       backend: facts.pool,
+      ...(facts.project !== undefined && { project: facts.project }),
       pid: facts.pid,
       run: facts.run,
       node: facts.node,

@@ -110,6 +110,8 @@ export interface HangFacts {
   /** ISO 8601. */
   at: string
   pool: string
+  /** Name of the vitest project, where there are several. */
+  project?: string
   pid: number
   /** vitest's pool id of the worker. */
   worker: number

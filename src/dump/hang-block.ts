@@ -18,6 +18,8 @@ export interface HangBlockInput {
   /** Relative to the project root. */
   file: string
   test: string[] | null
+  /** Name of the vitest project, where there are several. */
+  project?: string
   hook?: string | null
   phase: string
   waitedMs: number
@@ -32,7 +34,7 @@ export interface HangBlockInput {
   dump?: string
   /** Why there is no dump, one sentence. */
   dumpError?: string
-  /** The command that runs the test again; made from `file` and `test` unless given. */
+  /** The command that runs the test again; made from `file`, `test` and `project` unless given. */
   again?: string
   hint?: string
   /**
@@ -65,7 +67,9 @@ export function renderHangBlock(input: HangBlockInput): string {
   const verdict = `class ${oneLine(input.class)} (${input.confidence}${variant})`
   lines.push(INDENT + c.dim(input.dump === undefined ? verdict : `${verdict} · dump ${oneLine(input.dump)}`))
   if (input.dump === undefined && input.dumpError !== undefined) lines.push(INDENT + c.red(oneLine(input.dumpError)))
-  lines.push(INDENT + c.dim(`again: ${oneLine(input.again ?? reproduceCommand(input.file, input.test))}`))
+  lines.push(
+    INDENT + c.dim(`again: ${oneLine(input.again ?? reproduceCommand(input.file, input.test, input.project))}`),
+  )
   return lines.join('\n')
 }
 
@@ -76,6 +80,7 @@ export function hangBlockOf(record: DumpRecord, dump?: string): HangBlockInput {
   return {
     file: header.file.path,
     test: header.test,
+    ...(header.project !== undefined && { project: header.project }),
     hook: header.hook ?? null,
     phase: header.phase,
     waitedMs: header.waitedMs,
@@ -92,7 +97,8 @@ export function hangBlockOf(record: DumpRecord, dump?: string): HangBlockInput {
 }
 
 function headLine(input: HangBlockInput, c: HangBlockColors, columns: number): string {
-  const names = [input.file, ...(input.test ?? [])].map((name) => oneLine(name)).join(' > ')
+  const project = input.project === undefined ? '' : `|${oneLine(input.project)}| `
+  const names = project + [input.file, ...(input.test ?? [])].map((name) => oneLine(name)).join(' > ')
   const part = input.phase === 'test' ? '' : ` (${oneLine(input.hook ?? input.phase)})`
   const waited = `waited ${seconds(input.waitedMs, 1)}`
   const used = ' HANG  '.length + names.length + part.length

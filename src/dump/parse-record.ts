@@ -113,6 +113,7 @@ const header = object(
   },
   {
     hook: text,
+    project: text,
     node: text,
     platform: text,
     worker: whole,

@@ -1,6 +1,6 @@
 /** The command that runs one test again: `npx vitest run FILE -t "NAME"`. */
-export function reproduceCommand(file: string, test: readonly string[] | null): string {
-  const words = ['npx vitest run', shellWord(file)]
+export function reproduceCommand(file: string, test: readonly string[] | null, project?: string): string {
+  const words = ['npx vitest run', shellWord(file), ...ofProject(project)]
   // vitest matches the pattern against the titles joined by " > ", as a regular expression.
   if (test !== null && test.length > 0) words.push('-t', quoted(escapePattern(test.join(' > '))))
   return words.join(' ')
@@ -11,8 +11,14 @@ export function reproduceHang(facts: {
   file: { path: string }
   test: readonly string[] | null
   phase: string
+  project?: string
 }): string {
-  return facts.phase === 'start' ? 'npx vitest run' : reproduceCommand(facts.file.path, facts.test)
+  if (facts.phase === 'start') return ['npx vitest run', ...ofProject(facts.project)].join(' ')
+  return reproduceCommand(facts.file.path, facts.test, facts.project)
+}
+
+function ofProject(name: string | undefined): string[] {
+  return name === undefined ? [] : ['--project', shellWord(name)]
 }
 
 function escapePattern(text: string): string {

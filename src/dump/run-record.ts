@@ -8,6 +8,8 @@ export interface HangEntry {
   file: string
   /** Titles from the outermost suite to the test; null when no test was running. */
   test: string[] | null
+  /** Name of the vitest project, where there are several. */
+  project?: string
   hook: string | null
   phase: string
   class: string

@@ -92,6 +92,8 @@ export interface DumpHeader {
   at: string
   /** The pool of the worker, or the backend of the actor. */
   backend: string
+  /** Name of the vitest project, where there are several. */
+  project?: string
   pid: number
   run: string
   node?: string

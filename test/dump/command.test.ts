@@ -104,7 +104,7 @@ describe('harrow dump', () => {
     [
       'another JSON file',
       () => [fileURLToPath(new URL('../../package.json', import.meta.url))],
-      'package.json: format should be 1, but is missing',
+      'package.json is no dump of harrow: format should be 1, but is missing',
     ],
     [
       'the record of a run',

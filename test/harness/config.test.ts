@@ -35,7 +35,13 @@ describe('where the plugin works', () => {
     })
     const { run, record } = await runSuite(project)
     expect(run.late, run.output).toBe(false)
-    expect(record.hangs.map((h) => h.file).sort()).toEqual(['a.test.ts', 'b.test.ts', 'sep/d.test.ts'])
+    expect(record.hangs.map((h) => `${h.project} ${h.file}`).sort()).toEqual([
+      'one a.test.ts',
+      'sep sep/d.test.ts',
+      'two b.test.ts',
+    ])
+    expect(run.output).toMatch(/HANG {2}\|two\| b\.test\.ts > loops/)
+    expect(run.output).toMatch(/again: npx vitest run b\.test\.ts --project two -t "loops"/)
     expect(run.output.match(/pool "vmForks" of project "vm" is not supervised/g)).toHaveLength(1)
   }, 90_000)
 
@@ -101,21 +107,14 @@ describe('options', () => {
     expect(run.output).not.toMatch(/✓/)
   }, 60_000)
 
-  test('rerunRest: false marks the rest as not run, and says why', async () => {
-    project = makeProject({
-      'a.test.ts': loop,
-      'vitest.config.ts': config('{ hang: { grace: 300, rerunRest: false } }'),
-    })
-    const { status, run } = await runSuite(project, ['--reporter=verbose'])
-    expect(status.get('a.test.ts > fine')).toBe('skipped')
-    expect(run.output).toMatch(/fine \[not run: the worker was ended when "loops" hung\]/)
-  }, 60_000)
-
   test('maxPerFile bounds the re-runs of one file', async () => {
     const many = `
       import { test } from 'vitest'
       for (let i = 0; i < 4; i++) test('loops ' + i, () => { for (;;) {} })`
-    project = makeProject({ 'a.test.ts': many, 'vitest.config.ts': config('{ hang: { grace: 200, maxPerFile: 2 } }') })
+    project = makeProject({
+      'a.test.ts': many,
+      'vitest.config.ts': config('{ hang: { grace: 200, maxPerFile: 2 } }', 'testTimeout: 300'),
+    })
     const { status } = await runSuite(project)
     expect([...status.values()]).toEqual(['failed', 'failed', 'skipped', 'skipped'])
   }, 60_000)

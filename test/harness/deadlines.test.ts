@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { findOverdue, type Limits, SILENCE_MS } from '../../harness/pool/deadlines.ts'
+import { findOverdue, type Limits, SILENCE_MS, unresponsive } from '../../harness/pool/deadlines.ts'
+import { starvationOf } from '../../harness/pool/starvation.ts'
 import type { WorkerState } from '../../harness/protocol.ts'
 
 const limits: Limits = {
@@ -93,4 +94,20 @@ describe('deadlines', () => {
     expect(findOverdue('start', undefined, clock(50_001), limits)?.limitMs).toBe(50_000)
     expect(findOverdue('stop', undefined, clock(11_001), limits)?.limitMs).toBe(10_000)
   })
+})
+
+test('of an interrupted run, only a worker that is silent is not waited for', () => {
+  const running = state({ phase: 'test', sections: [body] })
+  expect(unresponsive('run', running, clock(900, SILENCE_MS - 1))).toBeUndefined()
+  expect(unresponsive('run', running, clock(900, SILENCE_MS))).toEqual({
+    loop: 'blocked',
+    section: body,
+    limitMs: 2000,
+    waitedMs: 900,
+  })
+  expect(unresponsive('run', state({ phase: 'dump' }), clock(900, 900))).toBeUndefined()
+})
+
+test('limits are stretched by what a process has waited for a CPU', () => {
+  expect(['1000 0 7', '1000 2000 7', '1 999999 7', '0 0 0', 'nonsense'].map(starvationOf)).toEqual([1, 3, 8, 1, 1])
 })

@@ -231,18 +231,35 @@ test('what a package opens on its own is laid to the test, what it opens when it
   }
 })
 
-test('leaks can be ignored by kind and by place, and switched off', { timeout: 60_000 }, async () => {
+test('leaks can be ignored by kind and by place, and switched off, by each project for itself', {
+  timeout: 60_000,
+}, async () => {
+  const options = {
+    site: "{ ignoreLeaks: [{ site: 'helpers/' }] }",
+    both: "{ ignoreLeaks: [{ kind: 'Interval', site: /a\\.test/ }] }",
+    kind: '{ ignoreLeaks: [{ kind: /interval/i }] }',
+    off: "{ leaks: 'off' }",
+  }
   const leaky = files['hook.test.ts']!
-  const project = makeProject({ 'a.test.ts': leaky, 'helpers/b.test.ts': leaky, 'vitest.config.ts': '' })
-  const found = async (options: string): Promise<string[]> => {
-    project.write('vitest.config.ts', config(options))
-    return [...new Set((await runSuite(project)).record.leaks.map((leak) => leak.file))].sort()
+  const project = makeProject({
+    'vitest.config.ts': `
+      import { harrow } from 'harrow/vitest'
+      const project = (name, options) => ({ plugins: [harrow(options)], test: { name, include: [name + '/**/*.test.ts'] } })
+      export default { test: { maxWorkers: 2, projects: [
+        ${Object.entries(options).map(([name, text]) => `project('${name}', ${text})`)},
+      ] } }`,
+  })
+  for (const name of Object.keys(options)) {
+    project.write(`${name}/a.test.ts`, leaky)
+    project.write(`${name}/helpers/b.test.ts`, leaky)
   }
   try {
-    expect(await found("{ ignoreLeaks: [{ site: 'helpers/' }] }")).toEqual(['a.test.ts'])
-    expect(await found("{ ignoreLeaks: [{ kind: 'Interval', site: /a\\.test/ }] }")).toEqual(['helpers/b.test.ts'])
-    expect(await found('{ ignoreLeaks: [{ kind: /interval/i }] }')).toEqual([])
-    expect(await found("{ leaks: 'off' }")).toEqual([])
+    const { run, record } = await runSuite(project)
+    expect([run.code, ...new Set(record.leaks.map((leak) => leak.file))].sort(), run.output).toEqual([
+      0,
+      'both/helpers/b.test.ts',
+      'site/a.test.ts',
+    ])
   } finally {
     project.remove()
   }

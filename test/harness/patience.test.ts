@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeProject, type Project } from '../project.ts'
-import { config, type Outcome, runSuite } from './suite.ts'
+import { binOf } from '../../scripts/dev/checkout.ts'
+import { runChild } from '../../scripts/dev/child.ts'
+import { cleanEnv, makeProject, type Project } from '../project.ts'
+import { config, type Outcome, readRecordFile, runSuite } from './suite.ts'
 
 /** Slow but fine, each longer than the limits of the supervisor's own that do not apply to it. */
 const files: Record<string, string> = {
@@ -69,25 +71,53 @@ describe('a hang and --bail', () => {
       project.remove()
     }
   }, 60_000)
+
+  test('the lost promise that ends the run is still looked into', async () => {
+    const project = makeProject({
+      'a.test.ts': `
+        import { test } from 'vitest'
+        test('is lost', async () => {
+          await new Promise(() => {})
+        })`,
+      'vitest.config.ts': config('', 'testTimeout: 300'),
+    })
+    try {
+      const { record } = await runSuite(project, ['--bail=1'])
+      expect(record.hangs).toMatchObject([{ class: 'lost-promise', confidence: 'certain', culprit: { line: 4 } }])
+    } finally {
+      project.remove()
+    }
+  }, 60_000)
 })
 
 describe('results from before a hang', () => {
-  test('are kept when the rest is not run again', async () => {
+  test('are kept when the rest is not run again, which says why', async () => {
     const project = makeProject({
       'a.test.ts': `
         import { expect, test } from 'vitest'
         test('passes', () => {})
         test('fails', () => { expect(1).toBe(2) })
-        test('loops', () => { for (;;) {} })`,
+        test('loops', () => { for (;;) {} })
+        test('behind', () => {})`,
       'vitest.config.ts': config('{ hang: { grace: 300, rerunRest: false } }'),
     })
     try {
-      const { status } = await runSuite(project)
+      const { status, run } = await runSuite(project, ['--reporter=verbose'])
       expect(Object.fromEntries(status)).toEqual({
         'a.test.ts > passes': 'passed',
         'a.test.ts > fails': 'failed',
         'a.test.ts > loops': 'failed',
+        'a.test.ts > behind': 'skipped',
       })
+      expect(run.output).toMatch(/behind \[not run: the worker was ended when "loops" hung\]/)
+      // Listed tests are no run: the record of the last one stays.
+      const listed = await runChild(process.execPath, [binOf('vitest'), 'list'], {
+        cwd: project.folder,
+        env: cleanEnv(),
+        limitMs: 60_000,
+      })
+      expect(listed.output).toContain('a.test.ts > loops')
+      expect(readRecordFile(project).hangs).toHaveLength(1)
     } finally {
       project.remove()
     }

@@ -10,6 +10,7 @@ export interface Assertion {
   fullName: string
   status: string
   failureMessages: string[]
+  meta: { harrow?: { hang: { class: string; diagnosis: string; dump: string | null } } }
 }
 
 /** What a run of a project said, in the two forms that tools read. */

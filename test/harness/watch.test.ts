@@ -33,7 +33,10 @@ describe.each(['forks', 'threads'])('vitest --watch, pool %s', (pool) => {
     mark = `watch-test-${process.pid}-${Math.random()}`
     project = makeProject({
       'a.test.ts': LOOP,
-      'vitest.config.ts': config('{ hang: { grace: 300 } }', `pool: '${pool}'`),
+      'vitest.config.ts': config(
+        `{ hang: { grace: 300, ${pool === 'forks' ? '' : `lost: 'off'`} } }`,
+        `pool: '${pool}'`,
+      ),
     })
     const tmp = join(project.folder, 'tmp')
     mkdirSync(tmp)

@@ -113,7 +113,7 @@ function absent(facts: HangFacts): Verdict {
     ...(awaited && created && !sameLine(created.site, awaited.site) && { holder: siteOf(created) }),
     evidence: [...evidence, ...circumstances(facts)],
     hint:
-      awaited === undefined
+      awaited === undefined && lost === null
         ? 'run the test again alone with promises traced (harrow does so unless hang.lost is off): that names the lost await'
         : 'look for an event that came before somebody listened, a branch that returns without resolve, or a resolver that nobody calls',
     ...(blind && { alsoConsidered: [OTHER, 'unknown'] }),

@@ -125,7 +125,8 @@ function topLevelAwait(facts: HangFacts, leaf: Leaf | undefined): Verdict {
   return {
     class: NAME,
     confidence: proven && leaf === undefined ? 'certain' : 'likely',
-    diagnosis: `${subject(facts)} is stuck in its top-level await ${awaitedAt(culprit)}: ${because}; the file cannot finish loading, so none of its tests exists yet.`,
+    // Not "its top-level await": it may stand in a setup file, the factory of a mock, or an async describe.
+    diagnosis: `${subject(facts)} does not finish loading, because of ${awaitedAt(culprit)}: ${because}; none of its tests exists yet.`,
     culprit: siteOf(culprit),
     ...(created && !sameLine(created.site, culprit.site) && { holder: siteOf(created) }),
     evidence: [

@@ -25,6 +25,7 @@ export function headerLines(record: DumpRecord, marks: Marks): string[] {
     add(
       'backend',
       oneLine(header.backend),
+      fact('project', header.project),
       fact('node', header.node),
       fact('platform', header.platform),
       fact('vitest worker', header.worker),
