@@ -210,6 +210,17 @@ export class Mailbox {
     if (this.#refused) throw this.endOfStream
   }
 
+  /** Calls back when the far side fails; a task that waits for that waits here. @returns takes it back */
+  onFailure(callback: (error: unknown) => void): () => void {
+    const look = (): void => {
+      if (!this.#hasError) return
+      this.#space.delete(look)
+      callback(this.#error)
+    }
+    this.#space.add(look)
+    return () => this.#space.delete(look)
+  }
+
   /** The far side sends no more. */
   end(): void {
     if (this.#ended) return
@@ -271,15 +282,34 @@ export class Stream<Sends = unknown, Receives = unknown> implements AsyncIterabl
       hasRoom = channel.send([Msg.yield, this.#context.cid, item])
     } catch (error) {
       if (took) this.#mailbox.giveBack()
-      throw error instanceof TransportClosed ? await this.#context.peer.lossFor(this.#context.label) : error
+      throw error instanceof TransportClosed ? await this.#lost() : error
     }
     if (hasRoom) {
       currentScope().throwIfCancelled()
       return
     }
     await park<void>({ reason: 'stream space', on: this.#context.label, by: 'the channel' }, (resolve, reject) => {
-      channel.drained().then(resolve, async () => reject(await this.#context.peer.lossFor(this.#context.label)))
+      const stop = this.#mailbox.onFailure(reject)
+      const end = (then: () => void): void => {
+        stop()
+        then()
+      }
+      channel.drained().then(
+        () => end(resolve),
+        async () => {
+          const error = await this.#lost()
+          end(() => reject(error))
+        },
+      )
+      return stop
     })
+  }
+
+  /** The channel has broken: the error of the whole context, once it is known how the actor over there has ended. */
+  async #lost(): Promise<unknown> {
+    const { peer, label } = this.#context
+    const loss = await peer.lossFor(label)
+    return this.#context.remoteError ?? loss
   }
 
   /** The next item. @throws EndOfStream, always the same object, after the other side has ended */

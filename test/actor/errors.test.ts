@@ -4,6 +4,7 @@ import {
   ActorGroupError,
   breakIpc,
   ContextCancelled,
+  currentTask,
   moveOnAfter,
   openNursery,
   RemoteActorError,
@@ -417,6 +418,40 @@ describe.each(PROCESS_BACKENDS)('a process of %s that dies', (backend) => {
         }),
       )
       expect(error).toMatchObject({ name: 'ActorFailure', signal: 'SIGKILL', code: 'HARROW_ACTOR_DIED' })
+    })
+  })
+
+  test('R-416 R-325 under a send that waits for the channel is told to that very send', async () => {
+    await tree(backend, async () => {
+      let seen: unknown
+      let remote: unknown
+      const error = await failure(
+        openNursery(async (an) => {
+          const portal = await an.startActor<typeof Tally>('tally', { module: TALLY })
+          const { pid } = await portal.call('whoAmI')
+          await portal.openContext('deaf', [60_000], async (ctx) =>
+            ctx.openStream(async (stream) => {
+              process.kill(pid, 'SIGSTOP')
+              const block = Buffer.alloc(65_536)
+              const sending = failure(
+                (async () => {
+                  for (;;) await stream.send(block as never)
+                })(),
+              )
+              await eventually('it waits for the channel', () => currentTask()?.wait?.by === 'the channel')
+              process.kill(pid, 'SIGKILL')
+              seen = await sending
+              remote = ctx.remoteError
+              throw seen
+            }),
+          )
+        }),
+      )
+      expect(seen).toBe(remote)
+      expect((seen as Error).message).toMatch(
+        /^context tally.deaf: actor tally@\w+ \(\w+, pid \d+\) has ended: signal=SIGKILL$/,
+      )
+      expect((seen as Error).cause).toBe(error)
     })
   })
 
