@@ -20,6 +20,7 @@ export interface Task {
   mode: string
   timeout?: number
   fails?: boolean
+  concurrent?: boolean
   location?: { line: number; column: number }
   suite?: Task
   file: FileTask

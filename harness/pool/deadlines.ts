@@ -36,8 +36,8 @@ export interface Clock {
 /** A worker counts as not answering after this silence; below it a long tick of the loop is normal. */
 export const SILENCE_MS = 600
 
-/** A worker that looks at its own heap may be away for so long. */
-const DUMP_MS = 30_000
+/** A worker that looks at its own heap may be away for so long; on a machine that gives it a tenth of a core it is. */
+const DUMP_MS = 120_000
 
 export function findOverdue(
   stage: Stage,

@@ -6,12 +6,12 @@ import { isWaitingLine } from '../../src/dump/waiting-line.ts'
 import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
 import { attachThread } from '../../src/inspect/attach-thread.ts'
 import { CALL_TIMEOUT_MS, type InspectorClient } from '../../src/inspect/client.ts'
-import type { Breadcrumb, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
+import type { Breadcrumb, HeldBy, LostPromise, ProcessFact, SyncStack } from '../../src/inspect/facts.ts'
 import { explainProcess, explainStuck } from '../../src/inspect/kernel-wait.ts'
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import type { StreamNote } from '../../src/inspect/wait-facts.ts'
-import { type StockPool, type TestProject, taskById } from '../compat.ts'
+import type { StockPool, TestProject } from '../compat.ts'
 import type {
   FinishedTest,
   FromWorker,
@@ -24,7 +24,6 @@ import type {
 } from '../protocol.ts'
 import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
 import type { Run } from '../run.ts'
-import { testSource } from '../test-source.ts'
 import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import { quietInspector } from './chatter.ts'
@@ -237,16 +236,14 @@ export function isWorthTracing(evidence: Evidence): boolean {
 
 /**
  * The absence rule: the worker is idle and no suspended function of the user's belongs to what hangs. A second run with
- * promises traced may then prove the loss; not for a test function that is not async, which awaits nothing itself.
+ * promises traced may then prove the loss, or of a test function that is not async show what it returned.
  */
 function isAbsent(evidence: Evidence): boolean {
   const suspended = evidence.self?.async?.suspended
   if (evidence.loop !== 'idle' || !suspended) return false
   if (evidence.phase === 'start' || evidence.phase === 'after-tests') return false
   const owner = ownerOf(evidence)
-  if (owner === null || suspended.some((f) => f.user && f.owner === owner)) return false
-  const task = evidence.test === null ? undefined : taskById(evidence.context.project.vitest, evidence.test)
-  return evidence.phase !== 'test' || !task || testSource(task.file.filepath, task.name)?.body !== 'plain'
+  return owner !== null && !suspended.some((f) => f.user && f.owner === owner)
 }
 
 /**
@@ -262,7 +259,16 @@ export function isQueued(evidence: Evidence): boolean {
   // Without a snapshot nobody knows who holds it: the second run is the only way to tell.
   if (evidence.self?.async?.nodes === 0) return own.some((f) => f.user)
   const leaves = own.filter((f) => f.heldBy.length > 0)
-  return leaves.some(({ heldBy }) => heldBy.every(isWaitingLine))
+  return leaves.some(
+    ({ heldBy }) =>
+      heldBy.some(isWaitingLine) && heldBy.every((held) => isWaitingLine(held) || isDeadline(evidence, held)),
+  )
+}
+
+/** A timer of one shot that is further away than the limit: it ends the wait in a queue with an error, and is not waited for. */
+function isDeadline({ self, limitMs }: Evidence, { id }: HeldBy): boolean {
+  const timer = self?.wait?.objects.find((object) => object.id === id)?.timer
+  return timer !== undefined && !timer.repeats && timer.ms > limitMs
 }
 
 /** The label that marks what hangs in the await graph. */

@@ -54,8 +54,8 @@ const SLOW_MS = 25_000
 const EARLIER_MS = 10_000
 
 /**
- * The hung test alone; when it hangs in a queue, or ends alone, then behind the tests that ran before it: one of them may
- * have left behind what it waits for.
+ * The hung test alone; when it hangs in a queue, or ends alone, then with the tests that ran before it or beside it: one of
+ * them may have left behind, or still have, what it waits for.
  */
 export async function traceLost(request: TraceRequest): Promise<Lost> {
   const found = await traceTest(request)
@@ -69,10 +69,15 @@ type Lost = NonNullable<Evidence['lost']>
 
 async function traceTest(request: TraceRequest): Promise<Lost> {
   const earlier = earlierTests(request)
+  const beside = concurrentTests(request)
+  const all = { ids: [...new Set([...earlier.ids, ...beside])], ms: earlier.ms }
   const queued = isQueued(request.evidence)
-  const first = await traceOnce(request, queued ? earlier : NONE_EARLIER)
-  if (first.note !== ENDED_ALONE || queued || earlier.ids.length === 0) return first
-  return traceOnce(request, earlier)
+  const first = await traceOnce(request, queued ? all : NONE_EARLIER)
+  const found = first.note === ENDED_ALONE && !queued && all.ids.length > 0 ? await traceOnce(request, all) : first
+  // With others beside it, what was lost may be theirs.
+  return beside.length > 0 && found.proven && (queued || found !== first)
+    ? { ...found, proven: false, promise: null }
+    : found
 }
 
 const ENDED_ALONE = 'traced again: the test ended when it ran alone'
@@ -176,6 +181,18 @@ function earlierTests({ evidence, files }: TraceRequest): Earlier {
     earlier.ids.unshift(task.id)
   }
   return earlier
+}
+
+/** Tests that overlap with the hung one, those that have ended meanwhile as well. */
+function concurrentTests({ evidence, files }: TraceRequest): string[] {
+  const file = evidence.file === null ? undefined : files(evidence.file)[0]
+  if (!file || evidence.test === null || evidence.phase !== 'test') return []
+  const tests = [...below(file)].filter((task) => task.type === 'test' && task.mode === 'run')
+  const isConcurrent = tests.some((task) => task.id === evidence.test && task.concurrent === true)
+  const beside = tests.filter(
+    (task) => evidence.concurrent.includes(task.id) || (isConcurrent && task.concurrent === true),
+  )
+  return beside.map(({ id }) => id).filter((id) => id !== evidence.test)
 }
 
 /** The hung test, or for a hook of a suite the first test behind it; nothing for a file that hangs while it is collected. */

@@ -56,7 +56,7 @@ export function startTrace(
     trace.stop()
     send({
       [MARK]: 'lost',
-      lost: found ? lost : [],
+      lost: found ? lost : trace.results(),
       body: found,
       locks: readLocks(trace, counts),
       streams: streams?.notes() ?? [],

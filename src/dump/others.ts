@@ -9,16 +9,27 @@ import { quote, where } from './words.ts'
 /** Where another thread stands. */
 export interface Standing {
   thread: OtherThread
-  frame: Frame
+  /** Absent when the code is in no file of the user's. */
+  frame?: Frame
   /** A clause that follows the name of the thread: ``is busy at `for (;;) {}` (job.ts:3:1)``. */
   words: string
 }
 
-/** The line at which another thread is busy or waits; undefined when no line of the user's was seen. */
+/** Code that a thread or process was given as text: `[worker eval]`, `[eval]`, `evalmachine.<anonymous>`. */
+const GIVEN_AS_TEXT = /^(?:\[[^\]]*eval\]|evalmachine\.|data:)/
+
+/** The line at which another thread is busy or waits; undefined when nothing of its code was seen. */
 export function standingOf(thread: OtherThread): Standing | undefined {
   if (thread.sync !== null) {
-    const frame = firstUser(thread.sync.frames) ?? firstUser(thread.sync.second)
-    if (frame === undefined) return undefined
+    const frames = [...thread.sync.frames, ...thread.sync.second]
+    const frame = firstUser(frames)
+    if (frame === undefined) {
+      const text = frames.find(({ site }) => GIVEN_AS_TEXT.test(site.path))
+      return {
+        thread,
+        words: `does not turn its event loop${text === undefined ? '' : `: it stands at ${named(text)}`}`,
+      }
+    }
     const place = frame.source === undefined ? named(frame) : `${quote(frame.source)} (${where(frame.site)})`
     const turning = thread.sync.microtasks === 'turning' ? ' with promise jobs that keep its event loop away' : ''
     return { thread, frame, words: `is busy at ${place}${turning}` }

@@ -5,7 +5,7 @@
  * that an earlier call, still pending, was given.
  */
 import type { CountedScript } from './call-counts.ts'
-import type { CodeBlock } from './code-outline.ts'
+import { blocksOf, type CodeBlock } from './code-outline.ts'
 import type { RawFrame } from './facts.ts'
 import { type Acquisition, type History, readUse } from './lock-history.ts'
 import { type CountedCode, LockLayers } from './lock-layers.ts'
@@ -24,8 +24,15 @@ export interface OpaqueCall {
   method: string
   /** Last name of what it is called on: `pool` in `this.pool.connect()`; '' for a plain call. */
   receiver: string
+  /** What it is called on with its index or arguments: `seats[seat]`. */
+  on: string
   /** A function is written among its arguments. */
   runs: boolean
+}
+
+/** The call that is waited for, and whether the user's `await` stands at it or at something that it was returned to. */
+export interface OpaqueWait extends OpaqueCall {
+  deep: boolean
 }
 
 /** What settles or combines promises, and calls that wait for events: no turn is taken there. */
@@ -39,23 +46,73 @@ const TAKES =
   /^(?:(?:try)?(?:acquire|lock|borrow|checkout|checkOut|obtain|lease|rent|reserve)[\w$]*|enter|take|getConnection|getClient|getResource)$/
 const MOST_HOPS = 60
 
-/** The call that made the promise, or one of those that it waits for; undefined when the user's own code made it. */
-export function opaqueCallOf(records: PromiseRecords, id: number, code: CountedCode): OpaqueCall | undefined {
-  const open = [id]
-  for (const at of open) {
+/**
+ * The call that made the promise, or one of those that it waits for, the innermost; undefined when the user's own code made
+ * it.
+ */
+export function opaqueCallOf(records: PromiseRecords, id: number, code: CountedCode): OpaqueWait | undefined {
+  const open = [{ id, within: 0 }]
+  const seen = new Set([id])
+  let found: { call: OpaqueCall; within: number } | undefined
+  for (const { id: at, within } of open) {
     const record = records.promises.get(at)
     const [frame] = record?.created ?? []
     // An async function of the user's: the innermost frame is the function itself.
     const own = record?.entry !== undefined && frame?.at != null && record.entry.at === placeOf(frame)
-    const call = own ? undefined : callAt(frame, code)
-    if (call !== undefined) return call
+    const call = own ? undefined : (callAt(frame, code) ?? callInExecutor(records, frame, code))
+    // Promises that a package makes inside a call have its place, too.
+    if (call !== undefined && (found === undefined || (within > found.within && isElsewhere(call, found.call))))
+      found = { call, within }
+    // What a function waits for that the call runs stands further in; the parts of a package do not.
+    if (call !== undefined && !call.runs) continue
     const next = [record?.follows, ...(record?.parts?.ids ?? []), record?.standsAt?.target]
     for (const one of next) {
-      if (one !== undefined && records.promises.has(one) && !open.includes(one) && open.length < MOST_HOPS)
-        open.push(one)
+      if (one === undefined || !records.promises.has(one) || seen.has(one) || seen.size >= MOST_HOPS) continue
+      seen.add(one)
+      open.push({ id: one, within: within + (call === undefined ? 0 : 1) })
     }
   }
+  if (found === undefined) return undefined
+  const inner = found.within === 0 && found.call.runs ? pendingWithin(records, found.call, code) : undefined
+  return { ...(inner ?? found.call), deep: inner !== undefined || found.within > 0 }
+}
+
+/**
+ * A pending call for the same lock in the function that a call was given. A package whose functions are not async ones leaves
+ * nothing that leads there.
+ */
+function pendingWithin(records: PromiseRecords, call: OpaqueCall, code: CountedCode): OpaqueCall | undefined {
+  for (const { created } of records.promises.values()) {
+    const inner = callAt(created[0], code)
+    if (inner?.method !== call.method || inner.receiver !== call.receiver || inner.script !== call.script) continue
+    if (inner.offset > call.offset && inner.offset < call.end) return inner
+  }
   return undefined
+}
+
+/** `new Promise((entered) => void limit(() => entered()))`: the call that the executor made and that is still pending. */
+function callInExecutor(
+  records: PromiseRecords,
+  frame: RawFrame | undefined,
+  code: CountedCode,
+): OpaqueCall | undefined {
+  const found = code.at(frame)
+  if (
+    found === undefined ||
+    !/^(?:new\s+)?Promise\b/.test(found.script.text.plain.slice(found.offset, found.offset + 20))
+  )
+    return undefined
+  const place = placeOf(frame!)
+  for (const { created } of records.promises.values()) {
+    if (!created.slice(1, 4).some((one) => placeOf(one) === place)) continue
+    const call = callAt(created[0], code)
+    if (call?.runs) return call
+  }
+  return undefined
+}
+
+function isElsewhere(one: OpaqueCall, other: OpaqueCall): boolean {
+  return placeOf(one.frame) !== placeOf(other.frame)
 }
 
 function placeOf({ at }: RawFrame): string {
@@ -63,7 +120,7 @@ function placeOf({ at }: RawFrame): string {
 }
 
 /** The call at a position of the user's code; undefined when there is none that could be one for a lock. */
-function callAt(frame: RawFrame | undefined, code: CountedCode): OpaqueCall | undefined {
+export function callAt(frame: RawFrame | undefined, code: CountedCode): OpaqueCall | undefined {
   const found = code.at(frame)
   if (found === undefined || frame === undefined || found.offset < 0) return undefined
   const { script, offset } = found
@@ -71,7 +128,9 @@ function callAt(frame: RawFrame | undefined, code: CountedCode): OpaqueCall | un
   const called = /^(#?[\w$]+)\s*(?:\?\.)?\(/.exec(plain.slice(offset, offset + 120))
   if (called === null || NO_LOCK.test(called[1]!)) return undefined
   const end = closing(plain, offset + called[0].length - 1)
-  const receiver = /([\w$#]+)(?:\([^()]*\)|\[[^\]]*\])?[?!]?\.\s*$/.exec(plain.slice(Math.max(0, offset - 120), offset))
+  const receiver = /([\w$#]+)((?:\([^()]*\)|\[[^\]]*\])?)[?!]?\.\s*$/.exec(
+    plain.slice(Math.max(0, offset - 120), offset),
+  )
   const given = plain.slice(offset + called[0].length, end)
   return {
     frame,
@@ -80,6 +139,7 @@ function callAt(frame: RawFrame | undefined, code: CountedCode): OpaqueCall | un
     end,
     method: called[1]!,
     receiver: receiver?.[1] ?? '',
+    on: (receiver?.[1] ?? '') + (receiver?.[2] ?? ''),
     runs: /=>|(?<![\w$])function(?![\w$])/.test(given),
   }
 }
@@ -118,12 +178,14 @@ export function opaqueLayers(call: OpaqueCall, code: CountedCode): LockLayers {
 export interface OpaqueHistory extends History {
   /** Calls that are pending because a function that they were given stands further out in the same flow. */
   around: RawFrame[]
+  /** Was something else taken there than what is wanted, and do several wait like this one? Then they hold each other up. */
+  crossed(taken: RawFrame): boolean
 }
 
 /** @param chains all innermost `await`s: those that wait at the same place have not got through */
 export function opaqueHistory(
   records: PromiseRecords,
-  call: OpaqueCall,
+  call: OpaqueWait,
   chain: WaitChain,
   layers: LockLayers,
   code: CountedCode,
@@ -137,7 +199,7 @@ export function opaqueHistory(
 
 function historyOf(
   records: PromiseRecords,
-  call: OpaqueCall,
+  call: OpaqueWait,
   chain: WaitChain,
   layers: LockLayers,
   code: CountedCode,
@@ -171,7 +233,11 @@ function historyOf(
     const missing = takes ? granted - Math.min(granted, returned) : 0
     sites.set(place, { site, granted, missing, running: 0, last, receiver })
   }
-  const around = pendingAround(records, same, chain, code)
+  const around = pendingAround(records, same, chain, code, call)
+  if (around.length === 0) for (const one of unfinished(records, same, layers, code)) sites.set(placeOf(one.site), one)
+  const pending = [...records.calls.sites.values()]
+    .filter(({ frames }) => frames[0] !== undefined && placeOf(frames[0]) === placeOf(call.frame))
+    .reduce((sum, one) => sum + one.pending.size, 0)
   const list = [...sites.values()].filter(({ granted }) => granted > 0)
   const elsewhere = given(call, layers, code) - list.reduce((sum, one) => sum + one.granted - one.missing, 0)
   const missing = list.reduce((sum, one) => sum + one.missing, 0)
@@ -179,8 +245,47 @@ function historyOf(
     sites: list,
     free: missing <= Math.max(0, elsewhere),
     around,
+    crossed: (taken) => {
+      const other = callAt(taken, code)
+      return other !== undefined && other.on !== call.on && pending > 1
+    },
     receiverAt: (frame) => readUse(frame, layers, code, layers.giving).receiver,
   }
+}
+
+/** Calls whose function was entered and has not come to its end, though nobody may wait for it any more. */
+function unfinished(
+  records: PromiseRecords,
+  same: (call: OpaqueCall | undefined) => call is OpaqueCall,
+  layers: LockLayers,
+  code: CountedCode,
+): Acquisition[] {
+  const places = new Map<string, { call: OpaqueCall; site: RawFrame; born: number; pending: number; last: number }>()
+  for (const { frames, born, pending, last } of records.calls.sites.values()) {
+    const call = callAt(frames[0], code)
+    const site = frames.find((frame) => !layers.has(frame))
+    if (!same(call) || !call.runs || site?.at == null) continue
+    const known = places.get(placeOf(call.frame)) ?? { call, site, born: 0, pending: 0, last: 0 }
+    places.set(placeOf(call.frame), {
+      ...known,
+      born: known.born + born,
+      pending: known.pending + pending.size,
+      last: Math.max(known.last, last),
+    })
+  }
+  return [...places.values()].flatMap(({ call, site, born, pending, last }) => {
+    const { text } = call.script
+    const inner = [...blocksOf(text.root)].find(
+      (block) => block.kind === 'function' && block.from > call.offset && block.end <= call.end,
+    )
+    const calls = call.script.count(call.offset)
+    if (inner === undefined || calls === 0 || born === 0) return []
+    const started = call.script.count(inner.start + 1)
+    // A call of a package may make several promises.
+    const open = Math.ceil((pending * calls) / born)
+    const missing = started - (calls - open)
+    return missing > 0 ? [{ site, granted: started, missing, running: 0, last, receiver: call.receiver }] : []
+  })
 }
 
 /** Does the function around a place give something back at all, if only on another path? */
@@ -208,13 +313,16 @@ function pendingAround(
   same: (call: OpaqueCall | undefined) => call is OpaqueCall,
   chain: WaitChain,
   code: CountedCode,
+  wanted: OpaqueWait,
 ): RawFrame[] {
   const flow = chain.flatMap(({ awaited, owner }, place) => [
     ...(place === 0 ? [] : awaited.slice(0, 1)),
     ...(owner?.created ?? []),
   ])
   // The await itself may stand in the function, too: it is not within its own call.
-  const here = [chain[0]!.awaited[0], ...flow].flatMap((frame) => code.at(frame) ?? [])
+  const here = [...(wanted.deep ? [wanted.frame] : []), chain[0]!.awaited[0], ...flow].flatMap(
+    (frame) => code.at(frame) ?? [],
+  )
   const found = new Map<string, { frame: RawFrame; place: number }>()
   for (const { created } of records.promises.values()) {
     const [frame] = created

@@ -7,7 +7,14 @@ import type { CallCounts } from './call-counts.ts'
 import type { RawFrame } from './facts.ts'
 import { type Acquisition, acquisitionsOf, type History } from './lock-history.ts'
 import { CountedCode, LockLayers } from './lock-layers.ts'
-import { type OpaqueCall, opaqueCallOf, opaqueHistory, opaqueLayers } from './lock-opaque.ts'
+import {
+  callAt,
+  type OpaqueHistory,
+  type OpaqueWait,
+  opaqueCallOf,
+  opaqueHistory,
+  opaqueLayers,
+} from './lock-opaque.ts'
 import { type Primitive, primitiveOf } from './lock-shape.ts'
 import type { WaitChain } from './promise-graph.ts'
 import type { PromiseRecord, PromiseRecords } from './promise-records.ts'
@@ -38,6 +45,8 @@ export interface LockWait {
   call: RawFrame
   /** The `await`s further out, innermost first. */
   outer: RawFrame[]
+  /** Nobody awaits the call itself: its promise was returned to what is awaited at the first of `outer`. */
+  deep?: true
   /** The most likely one first; never empty. */
   holders: LockHolder[]
 }
@@ -118,7 +127,7 @@ function readWait(
   layers: LockLayers,
   code: CountedCode,
   chains: readonly WaitChain[],
-  opaque?: OpaqueCall,
+  opaque?: OpaqueWait,
 ): LockWait | undefined {
   // Functions of packages have no frames of the user's.
   const steps = chain.filter(({ awaited }) => awaited[0] !== undefined)
@@ -128,9 +137,12 @@ function readWait(
   const size = again?.size ?? end
   const born = records.promises.get(chain[0]!.target)?.created ?? []
   const inner = size < 0 ? awaits : awaits.slice(0, size)
-  const call = again?.call ?? (size < 0 ? born.find((frame) => !layers.has(frame)) : awaits[size])
+  const deep = opaque?.deep === true && again === undefined
+  const call = deep
+    ? opaque.frame
+    : (again?.call ?? (size < 0 ? born.find((frame) => !layers.has(frame)) : awaits[size]))
   if (call === undefined) return undefined
-  const outer = size < 0 ? [] : awaits.slice(again ? size : size + 1)
+  const outer = size < 0 ? [] : awaits.slice(again || deep ? size : size + 1)
   const entered = [...born, ...(chain[0]!.owner?.created ?? []), ...inner].filter((frame) => layers.has(frame))
   const history = opaque
     ? opaqueHistory(records, opaque, chain, layers, code, chains)
@@ -139,7 +151,16 @@ function readWait(
   if (holders.length === 0) return undefined
   const method = (size > 0 ? awaits[size - 1]?.fn : undefined) || entered.at(-1)?.fn || [...layers.taking].at(-1) || ''
   const { owner, style } = layers.primitive
-  return { lock: owner, style, method: method.split('.').at(-1) ?? '', inner, call, outer, holders }
+  return {
+    lock: owner,
+    style,
+    method: method.split('.').at(-1) ?? '',
+    inner,
+    call,
+    outer,
+    ...(deep && { deep: true as const }),
+    holders,
+  }
 }
 
 /**
@@ -187,7 +208,7 @@ function holdersOf(
   { call, outer, chain }: { call: RawFrame; outer: RawFrame[]; chain: WaitChain },
   layers: LockLayers,
   code: CountedCode,
-  history: History & { around?: RawFrame[] },
+  history: History & Partial<Pick<OpaqueHistory, 'around' | 'crossed'>>,
 ): LockHolder[] {
   const holders: LockHolder[] = []
   const add = (taken: RawFrame | undefined, missing: number, by: LockHolder['by']): void => {
@@ -208,12 +229,13 @@ function holdersOf(
     // The promise that is waited for was left by the one who took the lock before.
     const before = turnBefore(records, chain[0]!.target, layers, code)
     if (before === undefined) return []
-    add(before, 1, passed(before) ? 'flow' : 'left')
+    add(before, 1, passed(before) || encloses(before, call, code) ? 'flow' : 'left')
   }
   // Another lock of the same kind, by its name: somebody else has the wanted one, if that can be told.
   const other = beyond !== undefined && isOther(history.receiverAt(call), history.receiverAt(beyond))
   if (beyond !== undefined && !other) add(beyond, 1, 'flow')
-  for (const frame of history.around ?? []) add(frame, 1, 'flow')
+  const inFlow = (frame: RawFrame): LockHolder['by'] => (history.crossed?.(frame) ? 'waits' : 'flow')
+  for (const frame of history.around ?? []) add(frame, 1, inFlow(frame))
   if (history.free) return holders
   if (other) {
     const same = history.sites.filter(
@@ -237,11 +259,20 @@ function holdersOf(
       add(
         one.site,
         Math.max(1, one.missing),
-        own(one) && (group === groups[0] || history.sites.length === 1) ? 'flow' : 'left',
+        own(one) && (group === groups[0] || history.sites.length === 1) ? inFlow(one.site) : 'left',
       )
     }
   }
   return holders
+}
+
+/** Is this place within the arguments of the call at the other one: in a function that the call was given? */
+function encloses(taking: RawFrame, place: RawFrame, code: CountedCode): boolean {
+  const outer = callAt(taking, code)
+  const inner = code.at(place)
+  return (
+    outer?.runs === true && inner?.script === outer.script && inner.offset > outer.offset && inner.offset < outer.end
+  )
 }
 
 /** Where the flow took the lock under which it runs: the call in the code that uses it. */

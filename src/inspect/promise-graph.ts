@@ -68,6 +68,20 @@ export function lostAwaits(records: PromiseRecords, body: number | undefined): L
   return describe(graph, records, lost, body, body === undefined ? undefined : graph.reach(body).awaits)
 }
 
+/**
+ * Promises of the user's that were collected while pending though no function of the user's awaits any: what a function
+ * that is not async has returned. Only those that wait for no other one, newest first; empty while the user's code awaits
+ * something.
+ */
+export function lostResults(records: PromiseRecords): LostPromise[] {
+  for (const { user, target } of records.awaits.values()) if (user && records.promises.has(target)) return []
+  const graph = new PromiseGraph(records)
+  return [...records.promises.values()]
+    .filter(({ id, collected, created }) => collected && created.length > 0 && graph.below(id).length === 0)
+    .sort((a, b) => b.id - a.id)
+    .map(({ created }) => ({ created, awaited: [] }))
+}
+
 /** How many `await`s of the user's stand at a promise that is not lost. */
 export function aliveAwaits(records: PromiseRecords): number {
   const graph = new PromiseGraph(records)

@@ -4,7 +4,7 @@ import vm from 'node:vm'
 import type { CallCounts } from './call-counts.ts'
 import type { LostPromise } from './facts.ts'
 import { type LockFacts, readLocks } from './lock-trace.ts'
-import { aliveAwaits, lostAwaits, PromiseGraph, waitChains, waitingAwaits } from './promise-graph.ts'
+import { aliveAwaits, lostAwaits, lostResults, PromiseGraph, waitChains, waitingAwaits } from './promise-graph.ts'
 import { PromiseRecords } from './promise-records.ts'
 import { readSites } from './promise-sites.ts'
 
@@ -41,6 +41,8 @@ export interface PromiseTrace {
    * in each group the innermost `await` only, newest first. Call {@link settle} first.
    */
   check(): LostPromise[]
+  /** What a function that is not async has returned and that was collected while pending; see `lostResults`. */
+  results(): LostPromise[]
   /** The innermost user `await`s that the watched body stands at while what they wait for is still alive. */
   waiting(): LostPromise[]
   /**
@@ -125,6 +127,7 @@ export function startPromiseTrace(options: PromiseTraceOptions): PromiseTrace {
     settle: (boundMs = 1000) => settle(() => lostCount(records), boundMs),
     bodyLost: () => body !== undefined && new PromiseGraph(records).lost(body),
     check: () => lostAwaits(records, body),
+    results: () => lostResults(records),
     waiting: () => waitingAwaits(records, body),
     allLost: () => !records.overflowed && aliveAwaits(records) === 0,
     locks: (counts) => readLocks(records, waitChains(records, body, since), counts),

@@ -4,8 +4,9 @@ import type { AsyncFacts, HeldBy, Position, SuspendedFunction } from './facts.ts
 import { findAwaiters } from './heap/awaiters.ts'
 import { findGenerators, type HeapGenerator, registersOf } from './heap/generators.ts'
 import { code, type HeapGraph } from './heap/graph.ts'
-import { findHolders } from './heap/holders.ts'
+import { findHolders, isProgramsOwn } from './heap/holders.ts'
 import { type Redact, releaseObjects, resolveFrame } from './heap/resolve.ts'
+import { drivenBy } from './heap/scheduled.ts'
 import { isUserScript } from './user-script.ts'
 
 /** Tells marker functions apart: a marker is an async function that awaits the body of one test or hook. */
@@ -45,6 +46,8 @@ const LABEL_PREFIX = 'harrow:'
 const CONTEXT = code('context')
 const MAX_LISTED = 500
 const MAX_LEAVES = 60
+/** For so many leaves the texts of what is scheduled are read. */
+const MOST_DRIVEN = 3
 const MAX_HOPS = 10_000
 
 // Kept at import: a test may replace the clock of the thread that is looked at.
@@ -80,14 +83,18 @@ export function* inspectSuspended(
   const listed = choose(entries, options, notes)
   const ids = new Set(listed.map((entry) => entry.generator.id))
   const facts = new Map<Entry, SuspendedFunction>()
+  const ways = new Map<Entry, Set<number>>()
   let leaves = 0
   for (const entry of listed) {
     const { generator } = entry
     let heldBy: HeldBy[] = []
     if (isLeaf(entry)) {
-      if (++leaves <= MAX_LEAVES) heldBy = holdersOf(heap, entry)
-      else if (leaves === MAX_LEAVES + 1)
-        notes.push(`who holds what is awaited: only for the first ${MAX_LEAVES} leaves`)
+      if (++leaves <= MAX_LEAVES) {
+        const between = new Set<number>()
+        heldBy = holdersOf(heap, entry, between)
+        ways.set(entry, between)
+      }
+      if (leaves === MAX_LEAVES + 1) notes.push(`who holds what is awaited: only for the first ${MAX_LEAVES} leaves`)
     }
     facts.set(entry, {
       id: generator.id,
@@ -106,6 +113,7 @@ export function* inspectSuspended(
     })
   }
   yield* resolvePositions(heap, listed, facts, options, notes)
+  yield* findDrivers(heap, ways, facts, options)
   return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
 }
 
@@ -199,10 +207,35 @@ function isLeaf(entry: Entry): boolean {
   return entry.leaf
 }
 
-function holdersOf(heap: HeapGraph, leaf: Entry): HeldBy[] {
+/** Where only the program itself holds what is awaited: is there something scheduled whose code leads to it? */
+function* findDrivers(
+  heap: HeapGraph,
+  ways: ReadonlyMap<Entry, ReadonlySet<number>>,
+  facts: ReadonlyMap<Entry, SuspendedFunction>,
+  { isUser = isUserScript, preferOwner }: InspectOptions,
+): Generator<InspectorCall, void, unknown> {
+  let left = MOST_DRIVEN
+  for (const [leaf, between] of ways) {
+    if (preferOwner !== undefined && leaf.owner !== preferOwner) continue
+    const fact = facts.get(leaf)!
+    if (!leaf.user || fact.heldBy.length === 0 || !fact.heldBy.every(isProgramsOwn) || left-- <= 0) continue
+    const chain = reach([leaf], 'awaiters').add(leaf)
+    const running = [...ways.keys()]
+      .filter((one) => !chain.has(one) && !facts.get(one)!.heldBy.every(isProgramsOwn))
+      .flatMap((one) => {
+        const heldBy = facts.get(one)!.heldBy.filter((held) => !isProgramsOwn(held))
+        return [one, ...reach([one], 'awaiters')]
+          .filter(({ user }) => user)
+          .map(({ generator }) => ({ generator: generator.node, heldBy }))
+      })
+    fact.heldBy.push(...(yield* drivenBy(heap, between, running, isUser)))
+  }
+}
+
+function holdersOf(heap: HeapGraph, leaf: Entry, ways: Set<number>): HeldBy[] {
   const lowest = [...reach([leaf], 'below'), leaf].filter((entry) => entry.below.length === 0)
   const promises = (lowest.length > 0 ? lowest : [leaf]).flatMap((entry) => entry.generator.awaits)
-  const held = findHolders(heap, promises)
+  const held = findHolders(heap, promises, ways)
   const loading = lowest.some((entry) => /^node:internal\/modules\//.test(entry.generator.script))
   if (loading && held.length === 0) return [{ owner: 'module loader', path: 'module loader' }]
   return held

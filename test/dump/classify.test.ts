@@ -175,6 +175,14 @@ describe('a lost promise', () => {
     expect(verdict.alsoConsidered).toContain('await-never-settles-with-live-resource')
   })
 
+  test('is where a function that is not async made what it returned, when that was collected in the traced run', () => {
+    const [made] = LOST().lost!.awaited
+    const lost = { proven: false, created: [made!], awaited: [] }
+    const verdict = classify({ ...LOST(), lost, body: 'plain' })
+    expect(verdict).toMatchObject({ class: 'lost-promise', confidence: 'likely', culprit: made!.site })
+    expect(verdict.diagnosis).toContain('returned a promise that nothing can settle any more')
+  })
+
   test('is a guess when the traced run lost none', () => {
     const verdict = classify({
       ...LOST(),

@@ -56,6 +56,28 @@ async function members(): Promise<void> {
   await Promise.all([Promise.resolve(), polled(), 1, polled()])
 }
 
+let wake: () => void = () => {}
+let never: () => void = () => {}
+
+/** A timer calls it by its name and keeps no reference to it. */
+async function named(): Promise<void> {
+  const timer = setInterval(() => kept.length === 0 && look(), 10_000)
+  ending.push(() => clearInterval(timer))
+  await new Promise<void>((resolve) => {
+    wake = resolve
+  })
+}
+
+function look(): void {
+  wake()
+}
+
+async function unnamed(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    never = resolve
+  })
+}
+
 /** Timers by hand: they stand in a list that the object has. */
 class ManualClock {
   readonly #due: (() => void)[] = []
@@ -70,6 +92,8 @@ beforeAll(async () => {
   keep(farAway())
   keep(realClock())
   keep(members())
+  keep(named())
+  keep(unnamed())
   keep(woken(new Int32Array(new SharedArrayBuffer(4))))
   mock.timers.enable({ apis: ['setTimeout'] })
   keep(nodeClock())
@@ -119,4 +143,12 @@ test('a cell that is waited for without blocking is named', () => {
 test('of a combinator the pending members are known by their place', () => {
   expect(find('members').members).toEqual({ of: 'all', pending: [1, 3] })
   expect(find('realClock').members).toBeUndefined()
+})
+
+test('a variable is driven by a timer whose code, or a function that it names, leads to it', () => {
+  expect(find('named').heldBy.map(({ owner }) => owner)).toEqual(['variable', 'Timeout'])
+  expect(find('unnamed').heldBy.map(({ owner }) => owner)).toEqual(['variable'])
+  expect(never).toBeTypeOf('function')
+  // The timer of `polled` names the list that the emitter stands in, and not the emitter.
+  expect(find('deferredByListener').heldBy.map(({ owner }) => owner)).toEqual(['EventEmitter'])
 })

@@ -111,3 +111,25 @@ test('two locks of a package in opposite order are held by one another', async (
   expect(facts.waits).toHaveLength(2)
   for (const { holders } of facts.waits) expect(holders[0]?.taken.fn).toBe('crossing')
 })
+
+test('a turn that waits for a promise which a later turn of it follows is a cycle of one flow', async () => {
+  expect(brief(await look(fixture.appended))).toEqual([
+    { lock: '.serial', style: 'chain', call: '', taken: ['append flow 1'] },
+  ])
+})
+
+test('a ring of calls that nobody awaits one by one is found below the promise that combines them', async () => {
+  const facts = await look(others.ring)
+  expect(brief(facts)).toEqual([{ lock: 'seats.run', style: 'queue', call: '', taken: ['dine waits 1'] }])
+  expect(facts.waits[0]).toMatchObject({ deep: true, outer: [{ fn: 'ring' }] })
+})
+
+test('a limiter is held by a task that its caller has given up', async () => {
+  const facts = await look(others.loser)
+  expect(brief(facts)).toEqual([{ lock: 'gate.run', style: 'queue', call: 'loser', taken: ['charge left 1'] }])
+})
+
+test('a limiter that an executor asked is waited for by who awaits its promise', async () => {
+  const facts = await look(others.executor)
+  expect(brief(facts)).toEqual([{ lock: 'door.run', style: 'queue', call: 'executor', taken: ['executor left 1'] }])
+})

@@ -238,6 +238,17 @@ describe('a lost promise', () => {
     expect(found.bodyLost()).toBe(true)
     expect(found.check()).toEqual([])
   })
+
+  test('is told by its birth when it was returned by a function that awaits nothing', async () => {
+    const wrapped = Promise.withResolvers<unknown>()
+    // A runner keeps a promise of its own, which nothing connects to what the function returned.
+    const found = await run(() => {
+      never().then(wrapped.resolve)
+      return wrapped.promise
+    })
+    expect(found.check()).toEqual([])
+    expect(found.results().map(({ created, awaited }) => [created[0]?.fn, awaited])).toEqual([['never', []]])
+  })
 })
 
 describe('what is not lost', () => {

@@ -1,6 +1,6 @@
 import { awaitedAt, awaitedIn } from '../awaited.ts'
 import { leavesOf } from '../chains.ts'
-import type { HangClass, HangFacts } from '../facts.ts'
+import type { HangClass, HangFacts, Verdict } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
 import { madeAt } from '../made-at.ts'
 import { threadAwaited } from '../others.ts'
@@ -16,7 +16,7 @@ export const awaitWithResource: HangClass = {
     if (facts.loop !== 'idle') return undefined
     const leaves = leavesOf(facts)
     const leaf = leaves[0]
-    if (leaf === undefined) return undefined
+    if (leaf === undefined) return facts.body === 'plain' ? returned(facts) : undefined
     const holder = bestHolder(leaf.heldBy)
     const isFetch = /\bfetch\(/.test(awaitedIn(leaf.frame) ?? '')
     const requests = Object.keys(facts.resources ?? {}).filter((type) => /Req/.test(type))
@@ -65,6 +65,35 @@ export const awaitWithResource: HangClass = {
       stack: userStack(leaf.chain),
     }
   },
+}
+
+/** What every test waits for beside its own promise: vitest's limit. */
+const OF_THE_RUNNER = /^(?:Timeout|TaskDeadline|AbortSignal)$/
+
+/**
+ * A function that is not async is suspended nowhere. The mark that stands above it in the await graph still says who holds
+ * the promise that it returned.
+ */
+function returned(facts: HangFacts): Verdict | undefined {
+  const marks = (facts.awaits ?? []).filter((one) => !one.user && one.owner === facts.owner)
+  const heldBy = marks.flatMap((one) => one.heldBy).filter(({ owner }) => !OF_THE_RUNNER.test(owner))
+  const holder = bestHolder(heldBy)
+  if (holder?.live !== true) return undefined
+  const made = madeAt(facts, { frame: marks[0]!, heldBy, below: [], chain: [] })
+  return {
+    class: NAME,
+    confidence: 'likely',
+    diagnosis: `${subject(facts)} returned a promise that waits in ${oneLine(holder.held.path, 160)}: ${holder.why}${made === undefined ? '' : `: ${made.words}`}.`,
+    culprit: facts.file,
+    ...(made && !sameLine(made.frame.site, facts.file) && { holder: siteOf(made.frame) }),
+    evidence: [
+      'its function is not async, so no line of it is suspended anywhere',
+      ...heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
+      ...circumstances(facts),
+    ],
+    hint: holder.hint ?? 'make the test function async and await the promise: then the line can be named',
+    stack: [],
+  }
 }
 
 const REQUEST = /Req(?:uest)?(?:Promise|Callback|Wrap)?$|^FileHandle$/

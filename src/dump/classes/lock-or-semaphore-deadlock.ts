@@ -43,7 +43,9 @@ function choose(waits: readonly LockWaitFrames[], leaves: readonly Leaf[]): Lock
 }
 
 function standsAt(wait: LockWaitFrames, leaf: Leaf): boolean {
-  return [...wait.inner, wait.call].some((frame) => sameLine(frame.site, leaf.frame.site))
+  return [...wait.inner, wait.call, ...(wait.deep ? wait.outer.slice(0, 1) : [])].some((frame) =>
+    sameLine(frame.site, leaf.frame.site),
+  )
 }
 
 /** Does the holder stand at an `await` that has nothing to do with locks? Then that one is to blame, and this follows. */
@@ -117,7 +119,9 @@ function isSame(a: Frame, b: Frame): boolean {
 
 function held(wait: LockWaitFrames): string {
   const holder = wait.holders[0] as LockWaitFrames['holders'][number]
-  const taker = /^<|^$/.test(holder.taken.fn) ? 'the code' : `${holder.taken.fn}()`
+  const named = !/^<|^$/.test(holder.taken.fn)
+  const taker = named ? `${holder.taken.fn}()` : 'the code'
+  const earlier = named ? `an earlier call of ${taker}` : 'the same line before'
   const at = where(holder.taken.site)
   if (sameLine(holder.taken.site, wait.call.site) && holder.by !== 'left') {
     return `every place is taken by callers that got it at the same line (${at}) and wait there for it once more (cycle)`
@@ -128,7 +132,7 @@ function held(wait: LockWaitFrames): string {
     case 'waits':
       return `it is held by ${holder.taken.fn === wait.call.fn && taker !== 'the code' ? `another ${taker}` : taker} that took it at ${at} and itself waits for a lock held here (cycle)`
     case 'left':
-      return `it was taken at ${at} by ${sameLine(holder.taken.site, wait.call.site) ? 'an earlier call of ' : ''}${taker} and has not been given back${holder.missing > 1 ? ` (${count(holder.missing, 'time')})` : ''}`
+      return `it was taken at ${at} by ${sameLine(holder.taken.site, wait.call.site) ? earlier : taker} and has not been given back${holder.missing > 1 ? ` (${count(holder.missing, 'time')})` : ''}`
   }
 }
 

@@ -1,7 +1,7 @@
 import type { HeldBy } from '../../inspect/facts.ts'
 import { awaitedAt, statement } from '../awaited.ts'
 import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
-import type { HangClass, HangFacts, Verdict } from '../facts.ts'
+import type { Frame, HangClass, HangFacts, Verdict } from '../facts.ts'
 import { readHolder } from '../holders.ts'
 import { answering } from '../made-at.ts'
 import { isWaitingLine } from '../waiting-line.ts'
@@ -24,7 +24,9 @@ export const lostPromise: HangClass = {
     if (facts.awaits === null) return facts.lost?.proven === true ? absent(facts) : undefined
     if (facts.owner !== null && ownFrames(facts).length === 0) {
       // A function that is not async has no suspended state: its absence proves nothing.
-      return facts.body === 'plain' && facts.lost?.proven !== true ? undefined : absent(facts)
+      if (facts.body !== 'plain' || facts.lost?.proven === true) return absent(facts)
+      const made = firstUser(facts.lost?.created)
+      return made === undefined || firstUser(facts.lost?.awaited) !== undefined ? undefined : returned(facts, made)
     }
     // Not to know who holds it is no sign that nobody does.
     if (facts.holders === 'unknown' && facts.lost?.proven !== true) return undefined
@@ -118,6 +120,23 @@ function absent(facts: HangFacts): Verdict {
         : 'look for an event that came before somebody listened, a branch that returns without resolve, or a resolver that nobody calls',
     ...(blind && { alsoConsidered: [OTHER, 'unknown'] }),
     stack: userStack(lost?.awaited ?? []),
+  }
+}
+
+/** A function that is not async returned a promise; run again, one that it made was collected while pending. */
+function returned(facts: HangFacts, made: Frame): Verdict {
+  return {
+    class: NAME,
+    confidence: 'likely',
+    diagnosis: `${subject(facts)} returned a promise that nothing can settle any more: ${statement(made) ?? 'it'} made it at ${where(made.site)}, and whoever should call its resolve function is gone or never existed.`,
+    culprit: siteOf(made),
+    evidence: [
+      'in a second run with promises traced, that promise was collected while pending, and no function of the test awaits another one',
+      ...circumstances(facts),
+    ],
+    hint: 'look for an event that came before somebody listened, a branch that returns without resolve, or a callback that nobody calls',
+    alsoConsidered: [OTHER],
+    stack: userStack(facts.lost?.created ?? []),
   }
 }
 

@@ -7,6 +7,8 @@ import { circumstances, firstUser, siteOf, userStack } from './common.ts'
 
 const NAME = 'module-loading-deadlock'
 const IMPORT = /\bimport\s*\(/
+/** What loads the modules of tests. */
+const RUNNER = /node_modules\/(?:vitest|vite|@vitest\/[^/]+)\//
 
 /** A module that never finishes loading: a top-level await that never settles, or a dynamic import in a cycle. */
 export const moduleLoading: HangClass = {
@@ -31,7 +33,7 @@ function dynamicImport(facts: HangFacts, leaf: Leaf): Verdict | undefined {
   const atLeaf = importer === leaf.frame
   const seen = loading.length > 0 || loader !== undefined || !atLeaf
   if (!seen && bestHolder(leaf.heldBy)?.live === true) return undefined
-  const modules = loading.filter((frame) => !frame.site.path.startsWith('node:'))
+  const modules = loading.filter(({ site }) => !site.path.startsWith('node:') && !RUNNER.test(site.path))
   const inCircle = modules.slice(0, 20).find((frame) => waitsForItself(frame, leaf.below))
   const inside = atLeaf ? (inCircle ?? modules.at(-1)) : leaf.frame
   return {

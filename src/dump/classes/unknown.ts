@@ -29,20 +29,12 @@ export const unknown: HangClass = {
   },
 }
 
-/**
- * A test function that is not async suspends nowhere: what it returned is pending, and no line of it can be named. The
- * mark that stands above it in the await graph may still say who holds the promise.
- */
+/** A test function that is not async suspends nowhere: what it returned is pending, and no line of it can be named. */
 function bare(facts: HangFacts): Verdict {
-  const held = (facts.awaits ?? [])
-    .filter((one) => !one.user && one.owner === facts.owner)
-    .flatMap((one) => one.heldBy)
-    .find((one) => !/^(Timeout|TaskDeadline)$/.test(one.owner))
-  const where = held === undefined ? '' : ` It waits in ${held.path}.`
   return {
     class: 'unknown',
     confidence: 'guess',
-    diagnosis: `${subject(facts)} returned a promise that has not settled after ${seconds(facts.waitedMs, 1)}; its function is not async, so no line of it is suspended anywhere.${where}`,
+    diagnosis: `${subject(facts)} returned a promise that has not settled after ${seconds(facts.waitedMs, 1)}; its function is not async, so no line of it is suspended anywhere.`,
     culprit: facts.file,
     evidence: circumstances(facts),
     hint: 'make the test function async and await the promise: then the line can be named',

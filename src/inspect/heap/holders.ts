@@ -77,6 +77,8 @@ const NODE_PARTS = [
 interface Candidate extends HeldBy {
   /** Its node, when it is an object. */
   node?: number
+  /** Where it was met. */
+  step: Step
   /** 0: a named object that can settle; 1: a variable that holds a container; 2: a variable that holds a function. */
   rank: number
 }
@@ -86,20 +88,38 @@ interface Candidate extends HeldBy {
  * resolving functions, nearest first, at most 3.
  *
  * @param promises nodes of the promises that a leaf awaits
+ * @param ways gets the nodes that lie between the holders and the promises
  */
-export function findHolders(graph: HeapGraph, promises: readonly number[]): HeldBy[] {
+export function findHolders(graph: HeapGraph, promises: readonly number[], ways?: Set<number>): HeldBy[] {
   const settling = new HolderWalk(graph, false).run(promises)
   const candidates = settling.length > 0 ? settling : new HolderWalk(graph, true).run(promises)
   const best = candidates.reduce((least, candidate) => Math.min(least, candidate.rank), 3)
   const held: HeldBy[] = []
   const paths = new Set<string>()
-  for (const { rank, node, ...candidate } of candidates) {
+  for (const { rank, node, step, ...candidate } of candidates) {
     if (rank !== best || paths.has(candidate.path) || held.length === MAX_HELD_BY) continue
+    if (ways) addWays(graph, step, ways)
     paths.add(candidate.path)
     const behind = node === undefined || SYSTEM.test(candidate.owner) ? undefined : systemBehind(graph, node)
     held.push(behind === undefined ? candidate : { ...candidate, behind })
   }
   return held
+}
+
+/** Objects of Node's whose events come from outside of the program. */
+const RUNS =
+  /^(?:Timeout|Immediate|TimersList|FakeClock|globalThis|module loader|fetch|process|Worker|MessagePort|BroadcastChannel|AbortSignal|FileHandle|Interface|ClientRequest|IncomingMessage|ServerResponse|HTTPParser|Atomics\.waitAsync|ChildProcess|\w*(?:Server|Socket|Stream|Wrap|Watcher|Session)|FSReq\w*|Readable|Writable|Duplex|Transform|PassThrough)$/
+
+/** Is this an object or variable of the program's own, which nothing makes settle a promise but the program's code? */
+export function isProgramsOwn(held: HeldBy): boolean {
+  return held.fakeClock !== true && held.behind === undefined && !RUNS.test(held.owner)
+}
+
+function addWays(graph: HeapGraph, first: Step, ways: Set<number>): void {
+  for (let step: Step | null = first; step; step = step.next) {
+    if (graph.nameCode(step.node) !== CONTEXT_NAME) ways.add(step.node)
+    if (graph.nameCode(step.to) !== CONTEXT_NAME) ways.add(step.to)
+  }
 }
 
 /** Objects of Node's that stand for a part of the system. */
@@ -205,7 +225,8 @@ class HolderWalk {
     }
     if (graph.isObject(source)) {
       if (isGenerator(graph, source)) return
-      if (/Error$/.test(name)) return
+      // Errors and the stacks that we keep hold functions, and settle nothing.
+      if (/Error$|^RawStack$/.test(name)) return
       if (this.#named(source, name, step)) return
     } else if (graph.isClosure(source)) {
       if (type === graph.kind.property && this.#static(source, name, step)) return
@@ -310,7 +331,7 @@ class HolderWalk {
   #add(step: Step, owner: string, rank: number, as?: string): void {
     const graph = this.#graph
     const { path, event } = as === undefined ? renderPath(graph, step, owner) : { path: as }
-    const candidate: Candidate = { owner, path, rank }
+    const candidate: Candidate = { owner, path, rank, step }
     if (rank === 0 && as === undefined && graph.isObject(step.node)) {
       candidate.id = graph.id(step.node)
       candidate.node = step.node

@@ -36,11 +36,17 @@ export function isTopLevel(graph: HeapGraph, context: number): boolean {
  * them among the variables a name is sure only where the functions around it, which know their names, leave no choice.
  */
 export function variableName(graph: HeapGraph, context: number, edge: number): string | null {
-  if (graph.edgeType(edge) === graph.kind.context) return graph.label(edge)
+  const names = possibleNames(graph, context, edge)
+  return names.length === 1 ? names[0]! : null
+}
+
+/** Names that the variable behind an edge of a context can have; empty when nothing is known, see {@link variableName}. */
+export function possibleNames(graph: HeapGraph, context: number, edge: number): string[] {
+  if (graph.edgeType(edge) === graph.kind.context) return [graph.label(edge)]
   const names = scopeNames(graph, context)
   const edges = [...variablesOf(graph, context)].filter((other) => graph.edgeType(other) === graph.kind.hidden)
   const place = edges.indexOf(edge)
-  if (place < 0) return null
+  if (place < 0) return []
   let least = place
   let most = place + names.length - edges.length
   for (const [at, other] of edges.entries()) {
@@ -51,7 +57,7 @@ export function variableName(graph: HeapGraph, context: number, edge: number): s
     if (at <= place) least = Math.max(least, known + place - at)
     if (at >= place) most = Math.min(most, known - (at - place))
   }
-  return least === most ? (names[least] ?? null) : null
+  return names.slice(least, most + 1)
 }
 
 function scopeNames(graph: HeapGraph, context: number): string[] {
