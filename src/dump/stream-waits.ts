@@ -79,6 +79,8 @@ function withMade(facts: HangFacts, stuck: StuckStream): StuckStream {
 function lostWait(facts: HangFacts): StreamWait | undefined {
   const { lost } = facts
   if (!lost?.streams || (facts.awaits ?? []).some((one) => one.user && one.owner === facts.owner)) return undefined
+  // That nothing is suspended says of a function that is not async nothing at all.
+  if (facts.body === 'plain' && !lost.proven) return undefined
   const made = [...lost.created, ...lost.awaited].filter((one) => one.user)
   const found = lost.streams.flatMap(({ stream, listens, destroyed }) =>
     listens.flatMap(({ event, frames }): (StreamWait & { rank: number })[] => {

@@ -123,6 +123,12 @@ describe('streams that were collected', () => {
     })
   })
 
+  test('are not what a function that is not async waits for, unless that was proven', () => {
+    const fact = stream('PassThrough', { transform: true, readable: full, writable: stuck })
+    const facts = lostOn([listening(fact, 'drain')], false)
+    expect(classify({ ...facts, body: 'plain' }).class).not.toBe(PIPE)
+  })
+
   test('may be sides of a web stream', () => {
     const fact = stream('WritableStreamDefaultWriter', { web: true })
     const verdict = classify(lostOn([listening(fact, 'write')]))
