@@ -2,7 +2,7 @@
 import { hasStuckActor } from '../../src/dump/classes/actor-not-stopping.ts'
 import { hasActorRing } from '../../src/dump/classes/actor-wait-cycle.ts'
 import type { Phase } from '../../src/dump/facts.ts'
-import { isWaitingLine } from '../../src/dump/waiting-line.ts'
+import { isOfTheRunner, isWaitingLine } from '../../src/dump/waiting-line.ts'
 import { attachProcess, listenForInspectorUrl } from '../../src/inspect/attach-process.ts'
 import { attachThread } from '../../src/inspect/attach-thread.ts'
 import { CALL_TIMEOUT_MS, type InspectorClient } from '../../src/inspect/client.ts'
@@ -11,7 +11,7 @@ import { explainProcess, explainStuck } from '../../src/inspect/kernel-wait.ts'
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { captureSyncStack } from '../../src/inspect/sync-stack.ts'
 import type { StreamNote } from '../../src/inspect/wait-facts.ts'
-import type { StockPool, TestProject } from '../compat.ts'
+import { type StockPool, type TestProject, taskById } from '../compat.ts'
 import type {
   FinishedTest,
   FromWorker,
@@ -24,6 +24,7 @@ import type {
 } from '../protocol.ts'
 import { collectOwner, hookOwner, MARK, testOwner } from '../protocol.ts'
 import type { Run } from '../run.ts'
+import { testSource } from '../test-source.ts'
 import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import { quietInspector } from './chatter.ts'
@@ -243,7 +244,12 @@ function isAbsent(evidence: Evidence): boolean {
   if (evidence.loop !== 'idle' || !suspended) return false
   if (evidence.phase === 'start' || evidence.phase === 'after-tests') return false
   const owner = ownerOf(evidence)
-  return owner !== null && !suspended.some((f) => f.user && f.owner === owner)
+  const own = suspended.filter((f) => f.owner === owner)
+  if (owner === null || own.some((f) => f.user)) return false
+  const task = evidence.test === null ? undefined : taskById(evidence.context.project.vitest, evidence.test)
+  const isPlain = evidence.phase === 'test' && task && testSource(task.file.filepath, task.name)?.body === 'plain'
+  // Of what a plain function returned it is known who holds it, if anybody does.
+  return !isPlain || own.every((f) => f.heldBy.every(isOfTheRunner))
 }
 
 /**

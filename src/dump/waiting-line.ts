@@ -11,3 +11,8 @@ const ALIVE =
 export function isWaitingLine(held: HeldBy): boolean {
   return held.event === undefined && held.fakeClock !== true && !ALIVE.test(held.owner)
 }
+
+/** Is this what every test waits for beside its own promise: vitest's limit? */
+export function isOfTheRunner({ owner }: HeldBy): boolean {
+  return /^(?:Timeout|TaskDeadline|AbortSignal)$/.test(owner)
+}

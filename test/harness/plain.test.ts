@@ -74,20 +74,20 @@ describe.each(['forks', 'threads'])('test functions that are not async, pool %s'
   })
 
   test.each([
-    ['waits for an emitter', 'held', 7],
-    ['returns what nobody settles', 'lost', 11],
-  ])('"%s" is not called lost: the class is unknown, the line that of the test', (title, mark, line) => {
+    ['waits for an emitter', 'guess', 7, 'held', 1],
+    ['returns what nobody settles', 'likely', 13, 'lost', 2],
+  ])('"%s" is called lost (%s), at line %i', (title, confidence, line, mark, runs) => {
     expect(hang(title), outcome.run.output).toMatchObject([
       {
         file: 'plain.test.ts',
         phase: 'test',
-        class: 'unknown',
-        confidence: 'guess',
+        class: 'lost-promise',
+        confidence,
         culprit: { path: 'plain.test.ts', line },
       },
     ])
-    expect(hang(title)[0]!.diagnosis).toMatch(/returned a promise that has not settled .* its function is not async/)
-    expect(times(mark), 'no run with promises traced').toBe(1)
+    expect(hang(title)[0]!.diagnosis).toContain('returned a promise that')
+    expect(times(mark), 'runs, with one with promises traced only where nobody holds it').toBe(runs)
   })
 
   test('its error is the one of vitest', () => {

@@ -4,6 +4,7 @@ import type { HangClass, HangFacts, Verdict } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
 import { madeAt } from '../made-at.ts'
 import { threadAwaited } from '../others.ts'
+import { isOfTheRunner } from '../waiting-line.ts'
 import { list, oneLine, sameLine, subject } from '../words.ts'
 import { circumstances, named, siteOf, userStack } from './common.ts'
 
@@ -67,16 +68,13 @@ export const awaitWithResource: HangClass = {
   },
 }
 
-/** What every test waits for beside its own promise: vitest's limit. */
-const OF_THE_RUNNER = /^(?:Timeout|TaskDeadline|AbortSignal)$/
-
 /**
  * A function that is not async is suspended nowhere. The mark that stands above it in the await graph still says who holds
  * the promise that it returned.
  */
 function returned(facts: HangFacts): Verdict | undefined {
   const marks = (facts.awaits ?? []).filter((one) => !one.user && one.owner === facts.owner)
-  const heldBy = marks.flatMap((one) => one.heldBy).filter(({ owner }) => !OF_THE_RUNNER.test(owner))
+  const heldBy = marks.flatMap((one) => one.heldBy).filter((one) => !isOfTheRunner(one))
   const holder = bestHolder(heldBy)
   if (holder?.live !== true) return undefined
   const made = madeAt(facts, { frame: marks[0]!, heldBy, below: [], chain: [] })

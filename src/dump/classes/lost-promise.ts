@@ -4,7 +4,7 @@ import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
 import type { Frame, HangClass, HangFacts, Verdict } from '../facts.ts'
 import { readHolder } from '../holders.ts'
 import { answering } from '../made-at.ts'
-import { isWaitingLine } from '../waiting-line.ts'
+import { isOfTheRunner, isWaitingLine } from '../waiting-line.ts'
 import { oneLine, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, named, siteOf, userStack } from './common.ts'
 
@@ -26,7 +26,9 @@ export const lostPromise: HangClass = {
       // A function that is not async has no suspended state: its absence proves nothing.
       if (facts.body !== 'plain' || facts.lost?.proven === true) return absent(facts)
       const made = firstUser(facts.lost?.created)
-      return made === undefined || firstUser(facts.lost?.awaited) !== undefined ? undefined : returned(facts, made)
+      return made === undefined || firstUser(facts.lost?.awaited) !== undefined
+        ? unemitted(facts)
+        : returned(facts, made)
     }
     // Not to know who holds it is no sign that nobody does.
     if (facts.holders === 'unknown' && facts.lost?.proven !== true) return undefined
@@ -137,6 +139,28 @@ function returned(facts: HangFacts, made: Frame): Verdict {
     hint: 'look for an event that came before somebody listened, a branch that returns without resolve, or a callback that nobody calls',
     alsoConsidered: [OTHER],
     stack: userStack(facts.lost?.created ?? []),
+  }
+}
+
+/** What it returned is held by emitters of the program's own, and nothing is open that could run the code which emits. */
+function unemitted(facts: HangFacts): Verdict | undefined {
+  const marks = (facts.awaits ?? []).filter((one) => !one.user && one.owner === facts.owner)
+  const heldBy = marks.flatMap((one) => one.heldBy).filter((one) => !isOfTheRunner(one))
+  const frame = marks[0]
+  if (frame === undefined || !silent(facts, { frame, heldBy, below: [], chain: [] })) return undefined
+  return {
+    class: NAME,
+    confidence: 'guess',
+    diagnosis: `${subject(facts)} returned a promise that waits in ${oneLine(heldBy[0]!.path, 120)}, and nothing that is scheduled emits that.`,
+    culprit: facts.file,
+    evidence: [
+      'its function is not async, so no line of it is suspended anywhere',
+      ...heldBy.slice(0, 4).map((held) => `held by ${oneLine(held.path, 160)}`),
+      ...circumstances(facts),
+    ],
+    hint: 'check that the event comes after somebody listens; in an async function that awaits it the line can be named',
+    alsoConsidered: [OTHER],
+    stack: [],
   }
 }
 
