@@ -234,7 +234,8 @@ function historyOf(
     sites.set(place, { site, granted, missing, running: 0, last, receiver })
   }
   const around = pendingAround(records, same, chain, code, call)
-  if (around.length === 0) for (const one of unfinished(records, same, layers, code)) sites.set(placeOf(one.site), one)
+  if (around.length === 0)
+    for (const one of unfinished(records, same, layers, code, call)) sites.set(placeOf(one.site), one)
   const pending = [...records.calls.sites.values()]
     .filter(({ frames }) => frames[0] !== undefined && placeOf(frames[0]) === placeOf(call.frame))
     .reduce((sum, one) => sum + one.pending.size, 0)
@@ -259,6 +260,7 @@ function unfinished(
   same: (call: OpaqueCall | undefined) => call is OpaqueCall,
   layers: LockLayers,
   code: CountedCode,
+  wanted: OpaqueCall,
 ): Acquisition[] {
   const places = new Map<string, { call: OpaqueCall; site: RawFrame; born: number; pending: number; last: number }>()
   for (const { frames, born, pending, last } of records.calls.sites.values()) {
@@ -273,7 +275,9 @@ function unfinished(
       last: Math.max(known.last, last),
     })
   }
-  return [...places.values()].flatMap(({ call, site, born, pending, last }) => {
+  // Where all that are open were entered nobody stands in a queue: what is waited for is the function.
+  let queued = true
+  const found = [...places.values()].flatMap(({ call, site, born, pending, last }) => {
     const { text } = call.script
     const inner = [...blocksOf(text.root)].find(
       (block) => block.kind === 'function' && block.from > call.offset && block.end <= call.end,
@@ -284,8 +288,10 @@ function unfinished(
     // A call of a package may make several promises.
     const open = Math.ceil((pending * calls) / born)
     const missing = started - (calls - open)
+    if (placeOf(call.frame) === placeOf(wanted.frame)) queued = missing < open
     return missing > 0 ? [{ site, granted: started, missing, running: 0, last, receiver: call.receiver }] : []
   })
+  return queued ? found : []
 }
 
 /** Does the function around a place give something back at all, if only on another path? */

@@ -133,3 +133,7 @@ test('a limiter that an executor asked is waited for by who awaits its promise',
   const facts = await look(others.executor)
   expect(brief(facts)).toEqual([{ lock: 'door.run', style: 'queue', call: 'executor', taken: ['executor left 1'] }])
 })
+
+test('a limiter whose only task never ends is no lock that somebody waits for', async () => {
+  expect((await look(others.alone)).waits).toEqual([])
+})
