@@ -37,7 +37,7 @@ export interface Clock {
 export const SILENCE_MS = 600
 
 /** A worker that looks at its own heap may be away for so long; on a machine that gives it a tenth of a core it is. */
-const DUMP_MS = 120_000
+const DUMP_MS = 60_000
 
 export function findOverdue(
   stage: Stage,

@@ -3,7 +3,6 @@
  * id, and the handles that are open. Runs no code of the user's: fields and Node's own getters only.
  */
 import { ChildProcess } from 'node:child_process'
-import { ClientRequest, OutgoingMessage } from 'node:http'
 import { Server, Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { type CpuMark, lookAtChild, markCpu } from './child-facts.ts'
@@ -126,8 +125,15 @@ function handleBelow(object: object, handleOf: (object: object) => number | unde
   return undefined
 }
 
+/**
+ * An `import` of it asks for each of its exports, also for those that load half of Node when they are asked for; in a test that has
+ * replaced what these need, that would be the end of the look.
+ */
+const http = (): typeof import('node:http') => process.getBuiltinModule('node:http')
+
 /** The connection of a request or response. */
 function socketOf(object: object): unknown {
+  const { OutgoingMessage } = http()
   return object instanceof OutgoingMessage ? getter(OutgoingMessage, object, 'socket') : readField(object, 'socket')
 }
 
@@ -140,6 +146,7 @@ function particulars(object: object): Pick<WaitObject, 'signal' | 'request' | 't
     return { signal: { aborted: getter(AbortSignal, object, 'aborted') === true, driven } }
   }
   const name = classOf(object)
+  const { ClientRequest } = http()
   if (object instanceof ClientRequest) {
     const [method = '', path = '', host = ''] = ['method', 'path', 'host'].map((key) => {
       const value = getter(ClientRequest, object, key)

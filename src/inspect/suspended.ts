@@ -228,7 +228,7 @@ function* findDrivers(
           .filter(({ user }) => user)
           .map(({ generator }) => ({ generator: generator.node, heldBy }))
       })
-    fact.heldBy.push(...(yield* drivenBy(heap, between, running, isUser)))
+    fact.heldBy.push(...(yield* drivenBy(heap, leaf.generator.node, between, running, isUser)))
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ChildResult } from '../../scripts/dev/child.ts'
 import type { RunRecordFile } from '../../src/dump/run-record.ts'
@@ -36,6 +36,8 @@ export async function runSuite(project: Project, args: string[] = [], limitMs = 
     ['--reporter=default', '--reporter=json', `--outputFile=${report}`, ...args],
     limitMs,
   )
+  if (!existsSync(report))
+    throw new Error(`vitest wrote no report (exit ${run.code ?? run.signal}, late: ${run.late}):\n${run.output}`)
   const json = JSON.parse(readFileSync(report, 'utf8')) as {
     testResults: { name: string; assertionResults: Assertion[] }[]
   }

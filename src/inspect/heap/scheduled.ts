@@ -42,11 +42,13 @@ const CALLBACK = { Immediate: '_onImmediate', Timeout: '_onTimeout' } as const
  * What runs by itself and leads to a promise by the names in its code: pending timers with a callback of the user's, and
  * suspended functions that wait for something alive.
  *
+ * @param waiter node of the suspended function that waits for the promise
  * @param ways nodes of the objects and functions that hold the promise, see `findHolders`
  * @returns the first such thing as a holder of the promise; empty when there is none
  */
 export function* drivenBy(
   graph: HeapGraph,
+  waiter: number,
   ways: ReadonlySet<number>,
   running: readonly Running[],
   isUser: (url: string) => boolean,
@@ -59,12 +61,30 @@ export function* drivenBy(
     }
     for (const { generator, heldBy } of running.slice(0, MOST_TIMERS)) {
       const closure = graph.internal(generator, FUNCTION)
-      if (closure >= 0 && (yield* leadsTo(graph, closure, ways, isUser, texts))) return heldBy
+      if (closure < 0 || (yield* encloses(graph, closure, waiter, texts))) continue
+      if (yield* leadsTo(graph, closure, ways, isUser, texts)) return heldBy
     }
     return []
   } finally {
     if (texts.size > 0) yield* release()
   }
+}
+
+/** Does the text of a function hold that of the waiter, as a module's does? Whatever it names then may be the waiter's own words. */
+function* encloses(
+  graph: HeapGraph,
+  closure: number,
+  waiter: number,
+  texts: Map<number, string>,
+): Generator<InspectorCall, boolean, unknown> {
+  const own = graph.internal(waiter, FUNCTION)
+  for (const one of [closure, own]) {
+    if (one < 0 || texts.has(one)) continue
+    if (texts.size >= MOST_TEXTS) return true
+    texts.set(one, yield* textOf(graph.id(one)))
+  }
+  const text = texts.get(closure) ?? ''
+  return text.length === MAX_TEXT || (own >= 0 && text.includes(texts.get(own) ?? ''))
 }
 
 /** Pending timers whose callback is the user's. */
