@@ -218,7 +218,9 @@ function* findDrivers(
   for (const [leaf, between] of ways) {
     if (preferOwner !== undefined && leaf.owner !== preferOwner) continue
     const fact = facts.get(leaf)!
-    if (!leaf.user || fact.heldBy.length === 0 || !fact.heldBy.every(isProgramsOwn) || left-- <= 0) continue
+    if (!leaf.user || fact.heldBy.length === 0 || !fact.heldBy.every(isProgramsOwn)) continue
+    // Its place in a queue: who takes the next one out of that names the queue, and much that names it does not.
+    if (fact.heldBy.some(({ path }) => /\[\d+\]$/.test(path)) || left-- <= 0) continue
     const chain = reach([leaf], 'awaiters').add(leaf)
     const running = [...ways.keys()]
       .filter((one) => !chain.has(one) && !facts.get(one)!.heldBy.every(isProgramsOwn))

@@ -189,7 +189,9 @@ function* valuesOf(graph: HeapGraph, closure: number, names: ReadonlySet<string>
   let context = graph.internal(closure, CONTEXT)
   for (let depth = 0; context >= 0 && depth < MOST_CONTEXTS && graph.nameCode(context) === CONTEXT_NAME; depth++) {
     for (const edge of variablesOf(graph, context)) {
-      if (possibleNames(graph, context, edge).some((name) => names.has(name))) yield graph.target(edge)
+      const possible = possibleNames(graph, context, edge)
+      // Where a name is not sure, each that it can be has to be there: any other object could be taken for one that is named.
+      if (possible.length > 0 && possible.every((name) => names.has(name))) yield graph.target(edge)
     }
     context = graph.internal(context, PREVIOUS)
   }
