@@ -68,8 +68,7 @@ export class ProcessHandle implements ActorHandle {
     if (this.pid !== undefined && keep) removeSockets(this.pid)
     this.#latch.settle(exit)
     // Read by whoever reports the end, in this very turn.
-    if (!keep) setTurn(() => this.#tail.dispose(false))
-    else setTurn(() => this.#tail.dispose(true))
+    setTurn(() => this.#tail.dispose(keep))
   }
 
   wait(signal?: AbortSignal): Promise<Exit> {

@@ -51,7 +51,7 @@ export async function backendFor(name: unknown): Promise<Backend> {
 }
 
 const tested = new Map<SpawnMethod, Promise<true | string>>()
-// Long, for a test that is late on a busy machine would deny a backend that works.
+/** R-830 has 5 s: at a load of 18 a backend that works was refused then (DESIGN.md section 8). */
 const TEST_MS = 20_000
 
 /**

@@ -4,10 +4,13 @@
  * itself, to no effect, while nobody waits: a third of the time from an order to a child that has it.
  */
 import { Socket } from 'node:net'
+import { clearTimer, setTimer } from '../../process/clean.ts'
 import { type Order, onMessages, type Reply, type Request, say } from './protocol.ts'
 import type { ForkCalls } from './syscalls.ts'
 
 const NOWHERE = { path: '/dev/null' }
+/** It takes a millisecond. Who has not practised by then waits for its order all the same. */
+const LIMIT_MS = 1000
 
 /**
  * In a child that waits for its order: takes one from itself, as it will from the zygote.
@@ -19,8 +22,11 @@ export async function practiseOrder(calls: ForkCalls, env: Record<string, string
   if (!ends) return
   const [near, far] = ends
   await new Promise<void>((resolve) => {
-    onMessages<Order>(far, () => resolve())
-    far.once('close', resolve)
+    const timer = setTimer(resolve, LIMIT_MS)
+    onMessages<Order>(far, () => {
+      clearTimer(timer)
+      resolve()
+    })
     say(near, orderOf(env))
   })
   near.destroy()
