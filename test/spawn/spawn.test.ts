@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { root } from '../../scripts/dev/checkout.ts'
 import { openNursery, SPAWN_METHODS, type SpawnMethod, setSpawnMethod } from '../../src/index.ts'
@@ -391,16 +392,17 @@ describe('the protocol of a child', () => {
   test('R-621 R-730 R-665 a child goes through its life in order, and is asked first; also without native parts', async () => {
     await inFolder(async (folder) => {
       const program = new URL('../fixtures/actors/programs/one-call.ts', import.meta.url).pathname
+      // Both in one file: of two pipes either may be read first.
+      const file = join(folder, 'out')
+      const both = openSync(file, 'a', 0o600)
       const child = spawn(process.execPath, [program, `unix:${folder}/r.sock`, 'spawn', 'well'], {
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: ['ignore', both, both],
         env: { ...process.env, HARROW_LOGLEVEL: 'runtime', HARROW_BACKEND: '', HARROW_NATIVE: 'off' },
       })
-      let out = ''
-      for (const stream of [child.stdout, child.stderr])
-        stream.setEncoding('utf8').on('data', (text: string) => {
-          out += text
-        })
-      expect((await once(child, 'close'))[0]).toBe(0)
+      closeSync(both)
+      const [code] = await once(child, 'close')
+      const out = readFileSync(file, 'utf8')
+      expect(code, out).toBe(0)
       const at = (words: string): number => out.indexOf(words)
       const order = ['tally (spawn, pid', 'RESULT=3', 'has ended: rc=0'].map(at)
       expect(
