@@ -29,7 +29,7 @@ import { expose } from './api.ts'
 import { Children } from './children.ts'
 import { currentConcurrent } from './concurrent.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
-import { now, onMessage, post, thread, writeAt } from './globals.ts'
+import { clone, now, onMessage, post, thread, withOwnDisk, writeAt } from './globals.ts'
 import { startMeasuring } from './measure.ts'
 import { answered, ask } from './requests.ts'
 import type { RunnerClass } from './runner.ts'
@@ -48,7 +48,7 @@ export interface VitestModule {
 const require = createRequire(import.meta.url)
 const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 /** Synchronous, because it is needed inside a timer callback, where nothing may be awaited. */
-const load = <T>(name: string): T => require(`./${name}${extension}`) as T
+const load = <T>(name: string): T => withOwnDisk(() => require(`./${name}${extension}`) as T)
 
 export interface Side {
   /** Opens the state record. With nothing before it but {@link makeSide}, unless this process has been forked. */
@@ -123,16 +123,15 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       if (dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return undefined
       dumps++
       const waitedMs = now() - section.start
-      const state = structuredClone(tracker.state)
+      const state = clone(tracker.state)
       const { phase, hook } = tracker.state
       tracker.to('dump', hook)
       let found: SelfReport
       try {
         found = report(owner)
-      } catch {
-        // A test has replaced what everybody needs: vitest's own error is what is left.
-        tracker.to(phase, hook)
-        return undefined
+      } catch (error) {
+        // A test has replaced what everybody needs: where it stands is what is left.
+        found = unseen(owner, error)
       }
       const tell = (): void =>
         send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: found })
@@ -213,7 +212,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
   }
 
   const dump = async (n: number, owner: string | null): Promise<void> => {
-    const state = structuredClone(tracker.state)
+    const state = clone(tracker.state)
     const found = report(owner ?? tracker.owner())
     await lookAround(found)
     send({ [MARK]: 'dumped', n, state, report: found })
@@ -268,6 +267,22 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
 
 function send(message: FromWorker): void {
   post(message)
+}
+
+/** The report of a worker that could not be looked at from inside. */
+function unseen(owner: string | null, error: unknown): SelfReport {
+  const why = error instanceof Error ? error.message : String(error)
+  const notes = [`no look at the worker: ${why} (its code may have replaced what the look needs)`]
+  const nothing = {
+    async: null,
+    wait: null,
+    fakeTimers: null,
+    resources: null,
+    handles: null,
+    signals: [],
+    fetches: [],
+  }
+  return { ...nothing, owner, notes, tookMs: 0 }
 }
 
 function plainSection({ test, hook, start, timeout }: Section): Section {

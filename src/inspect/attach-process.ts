@@ -151,11 +151,11 @@ async function connect(address: string, { pid, timeoutMs, closeInspector }: Conn
       // object, since an evaluated expression has neither `require` nor `import`.
       const expression = "globalThis.process?.getBuiltinModule('node:inspector').close()"
       wire.post('Runtime.evaluate', { expression, silent: true }, CLOSE_MS).catch(() => {})
-      await Promise.race([closed, pause(CLOSE_MS)])
+      await within(closed, CLOSE_MS, 'still open').catch(() => {})
     }
     wire.end('the connection was closed')
     socket.close()
-    await Promise.race([closed, pause(CLOSE_MS)])
+    await within(closed, CLOSE_MS, 'still open').catch(() => {})
   }
 
   return {

@@ -49,6 +49,16 @@ const files: Record<string, string> = {
       for (;;) {}
     })
     test('after', () => {})`,
+  'disk.test.ts': `
+    import fs from 'node:fs'
+    import { test } from 'vitest'
+    test('takes the disk away and waits', async () => {
+      for (const name of ['readFileSync', 'openSync', 'statSync', 'lstatSync', 'realpathSync', 'existsSync']) {
+        (fs as any)[name] = () => { throw new Error('no disk') }
+      }
+      await new Promise((r) => ((globalThis as any).kept = r))
+    })
+    test('after', () => {})`,
   'exits.test.ts': `
     import { test } from 'vitest'
     test('calls process.exit', () => { process.exit(3) })
@@ -84,6 +94,7 @@ describe('tests that break what is around them', () => {
       'replaces globals and loops': 15,
       'replaces globals and waits': 20,
       'fakes all timers and loops': 5,
+      'takes the disk away and waits': 8,
       'removes all listeners and loops': 5,
       // Its stack cannot be had; the message says why.
       'listens to SIGUSR1 and loops': undefined,
@@ -98,7 +109,7 @@ describe('tests that break what is around them', () => {
   })
 
   test('the tests after them run', () => {
-    for (const file of ['replaces', 'fakes', 'signals', 'sigusr1']) {
+    for (const file of ['replaces', 'fakes', 'disk', 'signals', 'sigusr1']) {
       expect(outcome.status.get(`${file}.test.ts > after`), file).toBe('passed')
     }
   })
