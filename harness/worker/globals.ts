@@ -2,7 +2,7 @@
  * Clean copies of the globals that the worker side uses, taken before any user code runs: fake timers, a replaced
  * `Date`, `process.on` or `process.exit` cannot disarm the watcher.
  */
-import fs, { writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { isMainThread, parentPort, threadId } from 'node:worker_threads'
 
 export const setTimeout = globalThis.setTimeout
@@ -27,31 +27,6 @@ const portOn = port?.on.bind(port)
 /** For a process that was forked from one that had loaded this module: it has a channel of its own. */
 export function takeChannel(): void {
   send = process.send?.bind(process)
-}
-
-const disk = Object.entries(fs as unknown as Record<string, unknown>).filter(([, fn]) => typeof fn === 'function')
-
-/**
- * Does something synchronous, such as loading a module, with `fs` as it was before any user code ran: Node's own loader calls
- * what a test has put into `fs` (spies, an in-memory file system).
- */
-export function withOwnDisk<T>(act: () => T): T {
-  const target = fs as unknown as Record<string, unknown>
-  const replaced: [name: string, was: PropertyDescriptor | undefined][] = []
-  for (const [name, fn] of disk) {
-    const now = Object.getOwnPropertyDescriptor(target, name)
-    if (now?.value === fn || now?.configurable === false) continue
-    replaced.push([name, now])
-    Object.defineProperty(target, name, { value: fn, writable: true, enumerable: true, configurable: true })
-  }
-  try {
-    return act()
-  } finally {
-    for (const [name, was] of replaced) {
-      if (was) Object.defineProperty(target, name, was)
-      else delete target[name]
-    }
-  }
 }
 
 /** Sends a message to the vitest main process; silent when the channel is gone. */

@@ -27,9 +27,10 @@ import { encodeRecord, openRecord } from '../state-record.ts'
 import { isUserScript } from '../user-code.ts'
 import { expose } from './api.ts'
 import { Children } from './children.ts'
+import { CleanRealm } from './clean-realm.ts'
 import { currentConcurrent } from './concurrent.ts'
 import { FileEnd, type FileTask, type Reports } from './file-end.ts'
-import { clone, now, onMessage, post, thread, withOwnDisk, writeAt } from './globals.ts'
+import { clone, now, onMessage, post, thread, writeAt } from './globals.ts'
 import { startMeasuring } from './measure.ts'
 import { answered, ask } from './requests.ts'
 import type { RunnerClass } from './runner.ts'
@@ -46,9 +47,10 @@ export interface VitestModule {
 }
 
 const require = createRequire(import.meta.url)
+const realm = new CleanRealm()
 const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 /** Synchronous, because it is needed inside a timer callback, where nothing may be awaited. */
-const load = <T>(name: string): T => withOwnDisk(() => require(`./${name}${extension}`) as T)
+const load = <T>(name: string): T => realm.within(() => require(`./${name}${extension}`) as T)
 
 export interface Side {
   /** Opens the state record. With nothing before it but {@link makeSide}, unless this process has been forked. */
@@ -85,16 +87,18 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
     const { signals, fetches } = calls
     const fakeTimers = fakeTimerFact()
     const handleOf = (object: object): number | undefined => handles?.idOf(object)
-    return selfReport({
-      owner,
-      fakeTimers,
-      redact: config.redact,
-      snapshotMb: config.snapshotMb,
-      signals,
-      fetches,
-      children: () => children.all(),
-      ...(open && { handles: open, handleOf }),
-    })
+    const look = () =>
+      selfReport({
+        owner,
+        fakeTimers,
+        redact: config.redact,
+        snapshotMb: config.snapshotMb,
+        signals,
+        fetches,
+        children: () => children.all(),
+        ...(open && { handles: open, handleOf }),
+      })
+    return realm.within(look)
   }
 
   /** What else is to be asked, beside the worker itself: actors, threads and processes that its code has started. */

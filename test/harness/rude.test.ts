@@ -49,13 +49,14 @@ const files: Record<string, string> = {
       for (;;) {}
     })
     test('after', () => {})`,
-  'disk.test.ts': `
+  'stubs.test.ts': `
     import fs from 'node:fs'
-    import { test } from 'vitest'
-    test('takes the disk away and waits', async () => {
+    import { test, vi } from 'vitest'
+    test('takes disk and process away and waits', async () => {
       for (const name of ['readFileSync', 'openSync', 'statSync', 'lstatSync', 'realpathSync', 'existsSync']) {
-        (fs as any)[name] = () => { throw new Error('no disk') }
+        vi.spyOn(fs as any, name).mockImplementation(() => { throw new Error('no disk') })
       }
+      for (const name of ['process', 'Buffer', 'URL', 'performance']) vi.stubGlobal(name, undefined)
       await new Promise((r) => ((globalThis as any).kept = r))
     })
     test('after', () => {})`,
@@ -94,7 +95,7 @@ describe('tests that break what is around them', () => {
       'replaces globals and loops': 15,
       'replaces globals and waits': 20,
       'fakes all timers and loops': 5,
-      'takes the disk away and waits': 8,
+      'takes disk and process away and waits': 9,
       'removes all listeners and loops': 5,
       // Its stack cannot be had; the message says why.
       'listens to SIGUSR1 and loops': undefined,
@@ -109,7 +110,7 @@ describe('tests that break what is around them', () => {
   })
 
   test('the tests after them run', () => {
-    for (const file of ['replaces', 'fakes', 'disk', 'signals', 'sigusr1']) {
+    for (const file of ['replaces', 'fakes', 'stubs', 'signals', 'sigusr1']) {
       expect(outcome.status.get(`${file}.test.ts > after`), file).toBe('passed')
     }
   })
