@@ -6,7 +6,7 @@ import { parseAddress } from '../../wire/address.ts'
 import { dial } from '../../wire/listener.ts'
 import { DIAL_MS } from '../process-entry.ts'
 import type { Life } from './child.ts'
-import { type Order, ZYGOTE_FLAG } from './protocol.ts'
+import { type Order, ZYGOTE_FLAGS } from './protocol.ts'
 import { warmModules } from './warm-modules.ts'
 
 /** What an actor's order says beside what every order says. */
@@ -35,7 +35,7 @@ export const actorLife: Life = {
       `--harrow-parent=${parentAddr}`,
       ...(stay ? ['--harrow-stay'] : []),
     ]
-    process.execArgv = process.execArgv.filter((flag) => flag !== ZYGOTE_FLAG)
+    process.execArgv = process.execArgv.filter((flag) => !ZYGOTE_FLAGS.includes(flag))
   },
 
   rehearse,

@@ -25,8 +25,11 @@ import { Spares } from './spares.ts'
 import { loadForkCalls } from './syscalls.ts'
 import { warmModules } from './warm-modules.ts'
 
-/** Something that is under way may end in this time; then the request is refused (the requester takes `spawn`). */
-const QUIET_MS = 50
+/**
+ * Something that is under way may end within so many looks; then the request is refused (the requester takes `spawn`). Not a
+ * time: a zygote that got no processor meanwhile has not seen it end.
+ */
+const LOOKS = 10
 const LOOK_MS = 5
 const STARTER_FD = 3
 
@@ -120,7 +123,7 @@ function serve(socket: Socket): Requester {
 }
 
 /** Serves what waits, in its order. */
-function pump(since = monotonic()): void {
+function pump(looks = 1): void {
   while (waiting.length > 0 && !isChild) {
     const { requester, request } = waiting[0]!
     if (!requesters.has(requester)) {
@@ -135,9 +138,9 @@ function pump(since = monotonic()): void {
       continue
     }
     const why = quiet.reason()
-    if (why !== undefined && monotonic() - since < QUIET_MS) {
+    if (why !== undefined && looks < LOOKS) {
       // One with a reference would be under way itself.
-      setTimer(pump, LOOK_MS, since).unref()
+      setTimer(pump, LOOK_MS, looks + 1).unref()
       return
     }
     waiting.shift()

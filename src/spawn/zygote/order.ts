@@ -9,7 +9,7 @@ import type { ActorTask } from './actor-life.ts'
 import { handDown, type ZygoteClient, type ZygoteKind, zygoteFor } from './client.ts'
 import { LifePipe } from './life-pipe.ts'
 import { type Output, openOutput } from './output.ts'
-import { type Order, ZYGOTE_ENV, ZYGOTE_FLAG } from './protocol.ts'
+import { type Order, ZYGOTE_ENV, ZYGOTE_FLAGS } from './protocol.ts'
 import { type ForkCalls, loadForkCalls } from './syscalls.ts'
 
 export type ForkResult =
@@ -73,7 +73,7 @@ function planOf({ aid, parentAddr, env, execArgv, output, options }: SpawnReques
   const { warm = [], bare, spare, cwd = process.cwd(), onParentLost, retries, forkReturn } = options
   const kind: ZygoteKind = {
     tree: env.HARROW_TREE ?? '',
-    execArgv: execArgv.filter((flag) => flag !== ZYGOTE_FLAG),
+    execArgv: execArgv.filter((flag) => !ZYGOTE_FLAGS.includes(flag)),
     warm: warm as readonly string[],
     ...(bare === true && { bare: true }),
     ...(spare === false && { spareless: true }),
