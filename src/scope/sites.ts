@@ -16,15 +16,18 @@ const APART_MS = 0.25
 const FRAMES = 6
 
 let left = BURST
-let emptyAt = 0
+let filledAt = 0
 
 /** The stack of the caller, unformatted, which is the dear part; undefined when it is left out. */
 export function captureSite(): object | undefined {
-  if (left === 0) {
-    left = Math.min(BURST, Math.floor((monotonic() - emptyAt) / APART_MS))
-    if (left === 0) return undefined
+  const now = monotonic()
+  const gained = Math.floor((now - filledAt) / APART_MS)
+  if (gained > 0) {
+    left = Math.min(BURST, left + gained)
+    filledAt = left === BURST ? now : filledAt + gained * APART_MS
   }
-  if (--left === 0) emptyAt = monotonic()
+  if (left === 0) return undefined
+  left--
   const before = Error.stackTraceLimit
   Error.stackTraceLimit = FRAMES
   // A fifth cheaper than captureStackTrace() on an object; frames of the runtime are left out when it is read.
