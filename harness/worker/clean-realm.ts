@@ -21,7 +21,7 @@ interface Undo {
   was: PropertyDescriptor | undefined
 }
 
-const { ownKeys, getOwnPropertyDescriptor, defineProperty, deleteProperty, getPrototypeOf } = Reflect
+const { ownKeys, getOwnPropertyDescriptor, defineProperty, deleteProperty, getPrototypeOf, get, set } = Reflect
 const { isFrozen } = Object
 /**
  * Globals by name, since merely looking at some of the others loads them (`FormData`). Timers are not among them: whoever has
@@ -33,13 +33,11 @@ const GLOBALS = new Set<Key>(
   TextDecoder TextEncoder AbortController AbortSignal queueMicrotask`.split(/\s+/),
 )
 /** Those that loading and looking call; all of them would cost a start several times as much. */
-const DISK =
-  'readFileSync openSync closeSync readSync statSync lstatSync fstatSync realpathSync existsSync readdirSync readlinkSync writeSync'.split(
-    ' ',
-  )
+const DISK = `readFileSync openSync closeSync readSync statSync lstatSync fstatSync realpathSync existsSync readdirSync
+  readlinkSync writeSync`.split(/\s+/)
 const PROCESS = 'getBuiltinModule getActiveResourcesInfo memoryUsage hrtime cwd binding emit kill'.split(' ')
 /** Their accessors keep what was assigned where no descriptor shows it. */
-const HIDDEN = ['process', 'Buffer'] as const
+const HIDDEN: readonly Key[] = ['process', 'Buffer']
 
 /** Remembers everything now. */
 export class CleanRealm {
@@ -47,9 +45,8 @@ export class CleanRealm {
   readonly #hidden: unknown[] = []
 
   constructor() {
-    const all = globalThis as unknown as Record<string, unknown>
     this.#remember(globalThis, () => true, GLOBALS)
-    for (let i = 0; i < HIDDEN.length; i++) this.#hidden[i] = all[HIDDEN[i] as string]
+    for (const name of HIDDEN) this.#hidden.push(get(globalThis, name))
     for (const one of [Object, Array, Map, Set, String, RegExp, Promise, Function, Error, URL]) {
       this.#remember(one)
       this.#remember(one.prototype, isMethod, undefined, true)
@@ -68,21 +65,15 @@ export class CleanRealm {
   /** Does something that is synchronous; nobody sees the difference. */
   within<T>(act: () => T): T {
     const undo: Undo[] = []
-    const all = globalThis as unknown as Record<string, unknown>
     const hidden: unknown[] = []
     // Neither iterators nor methods of arrays: they may be what was replaced.
-    for (let i = 0; i < this.#known.length; i++) restore(this.#known[i] as Known, undo)
-    for (let i = 0; i < HIDDEN.length; i++) {
-      const name = HIDDEN[i] as string
-      hidden[i] = all[name]
-      if (hidden[i] !== this.#hidden[i]) all[name] = this.#hidden[i]
-    }
+    for (let i = 0; i < HIDDEN.length; i++) hidden[i] = get(globalThis, HIDDEN[i] as Key)
     try {
+      for (let i = 0; i < this.#known.length; i++) restore(this.#known[i] as Known, undo)
+      assign(this.#hidden)
       return act()
     } finally {
-      for (let i = 0; i < HIDDEN.length; i++) {
-        if (hidden[i] !== this.#hidden[i]) all[HIDDEN[i] as string] = hidden[i]
-      }
+      assign(hidden)
       for (let i = undo.length - 1; i >= 0; i--) {
         const { object, key, was } = undo[i] as Undo
         if (was) defineProperty(object, key, was)
@@ -100,6 +91,14 @@ export class CleanRealm {
       known.properties.push(property)
     }
     this.#known.push(known)
+  }
+}
+
+/** Where it is not writable it stays as it is. */
+function assign(hidden: readonly unknown[]): void {
+  for (let i = 0; i < HIDDEN.length; i++) {
+    const name = HIDDEN[i] as Key
+    if (get(globalThis, name) !== hidden[i]) set(globalThis, name, hidden[i])
   }
 }
 

@@ -81,13 +81,13 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       return null
     }
   }
-  const report = (owner: string | null): SelfReport => {
+  const look = (owner: string | null): SelfReport => {
     const { selfReport } = load<typeof import('./self-report.ts')>('self-report')
     const open = handles === null ? undefined : () => handles.live({ unref: true }).map(({ handle }) => handle)
     const { signals, fetches } = calls
     const fakeTimers = fakeTimerFact()
     const handleOf = (object: object): number | undefined => handles?.idOf(object)
-    const look = () =>
+    return realm.within(() =>
       selfReport({
         owner,
         fakeTimers,
@@ -97,8 +97,16 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
         fetches,
         children: () => children.all(),
         ...(open && { handles: open, handleOf }),
-      })
-    return realm.within(look)
+      }),
+    )
+  }
+  const report = (owner: string | null): SelfReport => {
+    try {
+      return look(owner)
+    } catch (error) {
+      // A test has replaced what everybody needs: where it stands is what is left.
+      return unseen(owner, error)
+    }
   }
 
   /** What else is to be asked, beside the worker itself: actors, threads and processes that its code has started. */
@@ -130,13 +138,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       const state = clone(tracker.state)
       const { phase, hook } = tracker.state
       tracker.to('dump', hook)
-      let found: SelfReport
-      try {
-        found = report(owner)
-      } catch (error) {
-        // A test has replaced what everybody needs: where it stands is what is left.
-        found = unseen(owner, error)
-      }
+      const found = report(owner)
       const tell = (): void =>
         send({ [MARK]: 'timeout', section: plainSection(section), waitedMs, state, report: found })
       // Meanwhile another test may have begun something else.

@@ -2,7 +2,6 @@ import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { CleanRealm } from '../../harness/worker/clean-realm.ts'
 
-const all = globalThis as unknown as Record<string, unknown>
 const broken = (): never => {
   throw new Error('not to be called')
 }
@@ -29,63 +28,91 @@ function works(): Record<string, boolean> {
   }
 }
 
+interface Stub {
+  object: object
+  key: PropertyKey
+  value: unknown
+}
+
+/** Loops without iterators, which are among what is replaced. */
+function stub(stubs: readonly Stub[]): () => void {
+  const before: (PropertyDescriptor | undefined)[] = []
+  for (let i = 0; i < stubs.length; i++) {
+    const { object, key, value } = stubs[i] as Stub
+    before[i] = Object.getOwnPropertyDescriptor(object, key)
+    Object.defineProperty(object, key, { value, writable: true, configurable: true, enumerable: true })
+  }
+  return () => {
+    for (let i = 0; i < stubs.length; i++) {
+      const { object, key } = stubs[i] as Stub
+      const was = before[i]
+      if (was) Reflect.defineProperty(object, key, was)
+      else Reflect.deleteProperty(object, key)
+    }
+  }
+}
+
 test('what user code has replaced is there during an act, and replaced as before after it', () => {
   const realm = new CleanRealm()
   const whole = works()
   expect(Object.values(whole)).not.toContain(false)
-  const { process: ownProcess, Buffer: ownBuffer, URL: ownUrl } = all
-  const disk = fs.readFileSync
-  const { parse } = JSON
-  const { map, [Symbol.iterator]: iterator } = Array.prototype
-  const { exec } = RegExp.prototype
-  let during: Record<string, boolean> = {}
-  let after: Record<string, boolean> = {}
-  let returned: unknown
-  let thrown: unknown
+  const { Buffer: ownBuffer } = globalThis
+  const seen: { during?: unknown; after?: Record<string, boolean>; returned?: unknown; thrown?: unknown } = {}
+  const undo = stub([
+    { object: fs, key: 'readFileSync', value: broken },
+    { object: globalThis, key: 'process', value: undefined },
+    { object: globalThis, key: 'URL', value: broken },
+    { object: JSON, key: 'parse', value: broken },
+    { object: Array.prototype, key: 'map', value: broken },
+    { object: Array.prototype, key: Symbol.iterator, value: broken },
+    { object: RegExp.prototype, key: 'exec', value: broken },
+    { object: Object.prototype, key: 'extra', value: 1 },
+  ])
+  // Assigned, not defined: Node's accessor keeps it.
+  Object.assign(globalThis, { Buffer: undefined })
   try {
-    fs.readFileSync = broken as never
-    Object.defineProperty(all, 'process', { value: undefined, writable: true, configurable: true, enumerable: true })
-    all.Buffer = undefined
-    all.URL = broken
-    JSON.parse = broken
-    Array.prototype.map = broken
-    Array.prototype[Symbol.iterator] = broken
-    RegExp.prototype.exec = broken
-    Object.assign(Object.prototype, { extra: 1 })
-    returned = realm.within(() => {
-      during = works()
+    seen.returned = realm.within(() => {
+      seen.during = works()
       return 'done'
     })
-    after = works()
+    seen.after = works()
     try {
       realm.within(() => {
         throw new Error('of the act')
       })
     } catch (error) {
-      thrown = error
+      seen.thrown = error
     }
   } finally {
-    fs.readFileSync = disk
-    Object.defineProperty(all, 'process', { value: ownProcess, writable: true, configurable: true, enumerable: false })
-    all.Buffer = ownBuffer
-    all.URL = ownUrl
-    JSON.parse = parse
-    Array.prototype.map = map
-    Array.prototype[Symbol.iterator] = iterator
-    RegExp.prototype.exec = exec
-    delete (Object.prototype as { extra?: unknown }).extra
+    globalThis.Buffer = ownBuffer
+    undo()
   }
-  expect(during).toEqual(whole)
-  expect(Object.values(after)).not.toContain(true)
-  expect(returned).toBe('done')
-  expect(String(thrown)).toBe('Error: of the act')
+  expect(seen.during).toEqual(whole)
+  expect(Object.values(seen.after ?? whole)).not.toContain(true)
+  expect(seen.returned).toBe('done')
+  expect(String(seen.thrown)).toBe('Error: of the act')
   expect(works()).toEqual(whole)
 })
 
-test('what is frozen stays as it is', () => {
+test('what cannot be put back stays as it is, and costs nothing else', () => {
   const realm = new CleanRealm()
-  const before = Object.getOwnPropertyNames(JSON)
-  Object.freeze(JSON)
-  expect(realm.within(() => JSON.stringify({ a: 1 }))).toBe('{"a":1}')
-  expect(Object.getOwnPropertyNames(JSON)).toEqual(before)
+  const buffer = Object.getOwnPropertyDescriptor(globalThis, 'Buffer') as PropertyDescriptor
+  const undo = stub([
+    { object: Math, key: 'hypot', value: broken },
+    { object: JSON, key: 'parse', value: broken },
+  ])
+  Object.freeze(Math)
+  Object.defineProperty(globalThis, 'Buffer', { value: undefined, writable: false })
+  let during: unknown[] = []
+  let after: unknown[] = []
+  const state = (): unknown[] => [JSON.parse === broken, typeof Buffer, Math.hypot === broken]
+  try {
+    during = realm.within(state)
+    after = state()
+  } finally {
+    Object.defineProperty(globalThis, 'Buffer', buffer)
+    undo()
+  }
+  expect(during).toEqual([false, 'undefined', true])
+  expect(after).toEqual([true, 'undefined', true])
 })

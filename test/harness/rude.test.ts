@@ -54,10 +54,10 @@ const files: Record<string, string> = {
     import { test, vi } from 'vitest'
     test('takes disk and process away and waits', async () => {
       for (const name of ['readFileSync', 'openSync', 'statSync', 'lstatSync', 'realpathSync', 'existsSync']) {
-        vi.spyOn(fs as any, name).mockImplementation(() => { throw new Error('no disk') })
+        vi.spyOn(fs, name as 'readFileSync').mockImplementation(() => { throw new Error('no disk') })
       }
       for (const name of ['process', 'Buffer', 'URL', 'performance']) vi.stubGlobal(name, undefined)
-      await new Promise((r) => ((globalThis as any).kept = r))
+      await new Promise((kept) => Object.assign(globalThis, { kept }))
     })
     test('after', () => {})`,
   'exits.test.ts': `

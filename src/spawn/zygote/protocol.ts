@@ -65,9 +65,8 @@ export const ZYGOTE_ENV = 'HARROW_ZYGOTE'
 export const SPARE_ENV = 'HARROW_SPARE'
 /** Takes up room in a zygote's environment, in which its children write their own. */
 export const ROOM_ENV = 'HARROW_ROOM'
-/** Added to the Node flags of a zygote. */
 /**
- * The second: V8 collects the garbage of a heap 8 s after its last collection and twice more (`src/heap/memory-reducer.h`), in
- * each child alike: 150 ms of CPU, and marks in pages that it had shared until then.
+ * Added to the Node flags of a zygote. The second is for its children: V8 collects an idle heap some 8 s after it was last used
+ * and again after that (its memory reducer), in each of them alike: 130 ms of CPU, and marks in pages that were shared until then.
  */
 export const ZYGOTE_FLAGS: readonly string[] = ['--single-threaded', '--no-memory-reducer']
