@@ -223,6 +223,14 @@ export type FromWorker =
       opinions: HandleOpinion[]
     }
 
+/** What a run with promises traced is to look at. */
+export interface TraceOrder {
+  /** Label of the section that hung; null when it has none: then whatever runs is looked at. */
+  owner: string | null
+  /** Give up so long after that section has begun. */
+  ms: number
+}
+
 /** Configuration of a worker, in the environment variable {@link WORKER_ENV} as JSON. */
 export interface WorkerConfig {
   /** File URL of vitest's own entry for this kind of worker. */
@@ -231,8 +239,8 @@ export interface WorkerConfig {
   vitest: string
   /** Path of the state record; null when it could not be made. */
   record: string | null
-  /** Trace promises and tell the first lost one, or after so many milliseconds that there is none; null: do not trace. */
-  traceMs: number | null
+  /** Trace promises and tell the first lost one, or in the end that there is none; null: do not trace. */
+  trace: TraceOrder | null
   /** When promises are traced: ask why-is-node-running as well. */
   secondOpinion: boolean
   /** At most so many dumps of overdue tests and hooks per worker. */

@@ -19,7 +19,7 @@ import { Patient, type PatientEvents } from './pool/patient.ts'
 import type { Forker } from './pool/zygote/forker.ts'
 import type { Forkers } from './pool/zygote/forkers.ts'
 import { type Orphan, Processes } from './processes.ts'
-import type { TestDelta } from './protocol.ts'
+import type { TestDelta, TraceOrder } from './protocol.ts'
 import { type Running, whatRuns } from './running.ts'
 import { settled } from './wait.ts'
 
@@ -179,7 +179,7 @@ export class Run {
   patient(
     base: StockPool,
     pool: PoolOptions,
-    traceMs: number | null,
+    trace: TraceOrder | null,
     policy: Policy | null,
     events: PatientEvents,
     forker: Forker | null,
@@ -194,7 +194,7 @@ export class Run {
         run: this.id,
         number,
         record,
-        traceMs,
+        trace,
         secondOpinion,
         redact: this.options.redact,
         snapshotMb: this.options.hang?.snapshot ?? null,
@@ -202,7 +202,7 @@ export class Run {
         policy,
         compileCache: this.#compileCache(pool),
         // A second run with promises traced is looked at more closely than is worth a faster start.
-        forker: traceMs === null ? forker : null,
+        forker: trace === null ? forker : null,
       },
       events,
     )

@@ -17,7 +17,7 @@ export function whatRuns(vitest: Vitest, patients: Iterable<Patient>, relative: 
   const found: Running[] = []
   for (const patient of patients) {
     // A run with promises traced is no business of the user's.
-    const state = patient.dead || patient.options.traceMs !== null ? undefined : patient.newestState()
+    const state = patient.dead || patient.options.trace !== null ? undefined : patient.newestState()
     if (!state?.file) continue
     const file = relative(state.file)
     if (state.running.length === 0) found.push({ name: file, phase: state.hook ?? state.phase, ms: now - state.at })

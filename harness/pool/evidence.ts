@@ -42,6 +42,8 @@ export interface Context {
   base: StockPool
   /** Files of the present request. */
   files: string[]
+  /** When the present request began, milliseconds since the epoch. */
+  since: number
 }
 
 /** Everything that was found, positions still those of the running code. */

@@ -7,7 +7,7 @@ import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { identify } from '../../src/process/identity.ts'
 import { childrenOf, childrenOfThread, linkTarget } from '../../src/process/procfs.ts'
 import { createInner, type InnerWorker, type PoolOptions, type StockPool } from '../compat.ts'
-import type { FromWorker, SelfReport, ToWorker, WorkerConfig, WorkerState } from '../protocol.ts'
+import type { FromWorker, SelfReport, ToWorker, TraceOrder, WorkerConfig, WorkerState } from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV, SESSION_ENV, WORKER_ENV } from '../protocol.ts'
 import { readRecord } from '../state-record.ts'
 import { settled } from '../wait.ts'
@@ -27,7 +27,7 @@ export interface PatientOptions {
   /** Path for the state record, null when there is no folder for it. */
   record: string | null
   /** See `WorkerConfig`. */
-  traceMs: number | null
+  trace: TraceOrder | null
   /** See `WorkerConfig`. */
   secondOpinion: boolean
   redact: string[]
@@ -91,7 +91,7 @@ export class Patient {
       entry: pathToFileURL(made.stockEntry).href,
       vitest: new URL('index.js', pathToFileURL(`${pool.distPath}/`)).href,
       record,
-      traceMs: options.traceMs,
+      trace: options.trace,
       secondOpinion: options.secondOpinion,
       maxDumps: 20,
       redact: options.redact,

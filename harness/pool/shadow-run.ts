@@ -3,13 +3,13 @@
  * is which promise was lost, where it was made and where it was awaited.
  */
 import { below, type FileTask, type MainRpc, type RunContext } from '../compat.ts'
-import type { FromWorker } from '../protocol.ts'
+import type { FromWorker, TraceOrder } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import { needsOpinion } from '../second-opinion.ts'
 import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import type { Limits } from './deadlines.ts'
-import { type Evidence, isQueued } from './evidence.ts'
+import { type Evidence, isQueued, ownerOf } from './evidence.ts'
 import type { Patient, PatientEvents } from './patient.ts'
 import { answer, isRpcRequest, refuse } from './rpc.ts'
 
@@ -19,7 +19,7 @@ export interface TraceRequest {
   rpc: MainRpc
   startMessage: object
   runMessage: { context?: RunContext }
-  patient(traceMs: number, events: PatientEvents, secondOpinion: boolean): Patient
+  patient(trace: TraceOrder, events: PatientEvents, secondOpinion: boolean): Patient
   retire(patient: Patient): Promise<void>
   /** Settles when the run is cancelled: nobody waits for the answer any more. */
   cancelled: Promise<void>
@@ -49,6 +49,9 @@ const COLLECT_MS = 6000
 const LOOK_MS = 3000
 /** For the start of the worker and a busy machine. */
 const SLOW_MS = 25_000
+
+/** A slow import or hook before what hung runs again, too: so long at most. */
+const LEAD_MS = 120_000
 
 /** Earlier tests of the file run again for so long at most, the nearest ones. */
 const EARLIER_MS = 10_000
@@ -119,7 +122,7 @@ async function traceOnce(request: TraceRequest, earlier: Earlier, secondOpinion 
   const lookMs = isQueued(evidence) ? 0 : LOOK_MS
   const traceMs = (evidence.phase === 'collect' ? COLLECT_MS : evidence.limitMs) + lookMs
   const patient = request.patient(
-    traceMs,
+    { owner: ownerOf(evidence), ms: traceMs },
     {
       message: (message) => {
         if (isRpcRequest(message)) return void serve(patient, rpc, message)
@@ -139,7 +142,7 @@ async function traceOnce(request: TraceRequest, earlier: Earlier, secondOpinion 
     },
     secondOpinion,
   )
-  const bound = traceMs + SLOW_MS + 3 * earlier.ms
+  const bound = traceMs + SLOW_MS + 3 * earlier.ms + Math.min(leadMs(evidence), LEAD_MS)
   try {
     await patient.start()
     patient.send(request.startMessage)
@@ -147,7 +150,8 @@ async function traceOnce(request: TraceRequest, earlier: Earlier, secondOpinion 
     const ids = [...earlier.ids, ...testIds(request)]
     const files = [{ ...spec, testIds: ids, testLocations: undefined, testNamePattern: undefined }]
     patient.send({ ...request.runMessage, context: { ...context, files } })
-    const result = (await settled(outcome, bound)) ?? NONE_LOST
+    const result =
+      (await settled(outcome, bound)) ?? `traced again: nothing was heard of it within ${Math.round(bound / 1000)} s`
     if (typeof result === 'string') return none(result)
     const { lost, locks, body, streams, opinions } = result
     if (lost.length === 0 && (locks === null || locks.waits.length === 0))
@@ -158,6 +162,11 @@ async function traceOnce(request: TraceRequest, earlier: Earlier, secondOpinion 
     await patient.kill()
     await request.retire(patient)
   }
+}
+
+/** So long the request ran until what hung began. */
+function leadMs({ at, waitedMs, context }: Evidence): number {
+  return Math.max(0, Date.parse(at) - context.since - waitedMs)
 }
 
 const NONE_LOST = 'traced again: no promise of it was lost when it ran alone'

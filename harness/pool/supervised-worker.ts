@@ -311,6 +311,7 @@ export class SupervisedWorker implements PoolWorker {
       patient: this.#patient,
       base: this.#base,
       files: this.#files(),
+      since: this.#stageSince,
     }
   }
 
@@ -433,8 +434,8 @@ export class SupervisedWorker implements PoolWorker {
       rpc: this.#rpc,
       startMessage: this.#startMessage!,
       runMessage: this.#runMessage!,
-      patient: (traceMs, events, second) =>
-        this.#run.patient(this.#base, this.#options, traceMs, null, events, null, second),
+      patient: (trace, events, second) =>
+        this.#run.patient(this.#base, this.#options, trace, null, events, null, second),
       retire: (patient) => this.#run.retire(patient),
       cancelled: this.#run.whenInterrupted,
       files: (path): FileTask[] => fileTasks(this.#options.project, path),

@@ -20,6 +20,7 @@ import type {
   Section,
   SelfReport,
   ToWorker,
+  TraceOrder,
   WorkerConfig,
 } from '../protocol.ts'
 import { isOurs, MARK, MEMBER_ENV } from '../protocol.ts'
@@ -131,7 +132,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       }
     },
     overdue(section, owner) {
-      if (config.traceMs !== null) return 'hold'
+      if (config.trace !== null) return 'hold'
       if (dumps >= config.maxDumps || tracker.expectsFailure(section.test)) return undefined
       dumps++
       const waitedMs = now() - section.start
@@ -163,7 +164,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
     },
     testEnd: (id) => deltas?.ended(id),
     between: () => deltas?.reset(),
-    ...(config.traceMs !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
+    ...(config.trace !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
 
   let measure = startMeasuring()
@@ -237,7 +238,7 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       if (deltas) deltas = new TestDeltas(() => children.some)
     },
     async trace() {
-      if (config.traceMs !== null) trace = await startTrace(config.traceMs, config.secondOpinion, notes)
+      if (config.trace !== null) trace = await startTrace(config.trace, config.secondOpinion, notes)
     },
     watch(vitest) {
       vi = vitest.vi
@@ -371,7 +372,7 @@ function kernelThread(): number | null {
   }
 }
 
-async function startTrace(traceMs: number, second: boolean, notes: string[]): Promise<Trace | undefined> {
+async function startTrace(order: TraceOrder, second: boolean, notes: string[]): Promise<Trace | undefined> {
   let opinion: (() => HandleOpinion[]) | undefined
   if (second) {
     try {
@@ -381,7 +382,7 @@ async function startTrace(traceMs: number, second: boolean, notes: string[]): Pr
     }
   }
   try {
-    return load<typeof import('./trace.ts')>('trace').startTrace(send, traceMs, opinion)
+    return load<typeof import('./trace.ts')>('trace').startTrace(send, order, opinion)
   } catch (error) {
     notes.push(`no promise trace: ${error instanceof Error ? error.message : String(error)}`)
     return undefined

@@ -6,7 +6,7 @@ import { type CallCounts, startCallCounts } from '../../src/inspect/call-counts.
 import type { LockFacts } from '../../src/inspect/lock-trace.ts'
 import { type PromiseTrace, startPromiseTrace } from '../../src/inspect/promise-trace.ts'
 import { type StreamLog, startStreamLog } from '../../src/inspect/stream-log.ts'
-import type { FromWorker, HandleOpinion } from '../protocol.ts'
+import type { FromWorker, HandleOpinion, TraceOrder } from '../protocol.ts'
 import { MARK } from '../protocol.ts'
 import { isUserScript } from '../user-code.ts'
 import { clearTimeout, now, setTimeout } from './globals.ts'
@@ -27,12 +27,12 @@ export interface Trace {
 }
 
 /**
- * @param traceMs give up so long after the last body has begun
+ * @param order what to look at, and for how long
  * @param opinion what another tool knows of the open handles
  */
 export function startTrace(
   send: (message: FromWorker) => void,
-  traceMs: number,
+  order: TraceOrder,
   opinion?: () => HandleOpinion[],
 ): Trace {
   const counts = countCalls()
@@ -90,8 +90,10 @@ export function startTrace(
 
   return {
     watch(owner, promise) {
+      // A slow import or hook before it, or a concurrent test beside it, is not what hung.
+      if (order.owner !== null && owner !== order.owner) return
       let pending = true
-      until = now() + traceMs
+      until = now() + order.ms
       looks = 0
       const ended = (): void => {
         pending = false

@@ -19,6 +19,7 @@ const diagnosed = [
   'blocked-spin-flag.test.ts',
   'child-stdin-not-ended.test.ts',
   'fake-timers-await-sleep.test.ts',
+  'lock-behind-slow-setup.test.ts',
   'lock-ring-of-three.test.ts',
   'lock-self-deadlock.test.ts',
   'lost-hook-beforeall.test.ts',

@@ -8,9 +8,9 @@ afterEach(() => trace?.stop())
 /** So long that the test itself would time out, should the trace wait for its limit. */
 const LIMIT_MS = 600_000
 
-function told(): Promise<FromWorker> {
+function told(owner: string, ms = LIMIT_MS): Promise<FromWorker> {
   return new Promise((resolve) => {
-    trace = startTrace(resolve, LIMIT_MS)
+    trace = startTrace(resolve, { owner, ms })
   })
 }
 
@@ -34,7 +34,7 @@ async function takesTwice(): Promise<void> {
 }
 
 test('a loss is told at once, with the lines, and not only at the limit', async () => {
-  const message = told()
+  const message = told('harrow:test:1')
   trace!.watch('harrow:test:1', forgets())
   const { body, lost } = (await message) as Extract<FromWorker, { lost: unknown }>
   expect(body).toBe(true)
@@ -43,10 +43,19 @@ test('a loss is told at once, with the lines, and not only at the limit', async 
 })
 
 test('a lock that only those who wait for it hold is told with the loss of its promise', async () => {
-  const message = told()
+  const message = told('harrow:test:2')
   trace!.watch('harrow:test:2', takesTwice())
   const { body, lost, locks } = (await message) as Extract<FromWorker, { lost: unknown }>
   expect(body).toBe(true)
   expect(lost).not.toEqual([])
   expect(locks?.waits[0]?.holders[0]?.taken).toMatchObject({ fn: 'takesTwice' })
+})
+
+test('what runs before or beside the section that hung is not taken for it', async () => {
+  const message = told('harrow:test:3', 0)
+  trace!.watch('harrow:hook:beforeAll:', forgets())
+  trace!.watch('harrow:test:3', takesTwice())
+  trace!.watch('harrow:test:4', forgets())
+  const { lost } = (await message) as Extract<FromWorker, { lost: unknown }>
+  expect(lost[0]?.awaited.map(({ fn }) => fn)).toContain('takesTwice')
 })

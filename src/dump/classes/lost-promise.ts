@@ -182,6 +182,7 @@ function unheld(facts: HangFacts, leaf: Leaf): Verdict | undefined {
     evidence: [
       'the await is alive, but nothing that runs by itself was found that leads to it',
       ...(apart ? [`the promise was made by ${named(created)}`] : []),
+      ...(facts.lost?.note === undefined ? [] : [oneLine(facts.lost.note)]),
       ...circumstances(facts),
     ],
     hint: 'find out who should settle it: an event that came too early, a branch without resolve, a resolver that nobody calls',
