@@ -4,7 +4,16 @@ import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import type { Site } from '../src/errors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
-import { type Task, type TestProject, taskById, titles, transformMap, type Vitest } from './compat.ts'
+import {
+  below,
+  type FileTask,
+  type Task,
+  type TestProject,
+  taskById,
+  titles,
+  transformMap,
+  type Vitest,
+} from './compat.ts'
 import type { Scope } from './protocol.ts'
 import { testSource } from './test-source.ts'
 import { isOwnScript, isUserScript } from './user-code.ts'
@@ -62,6 +71,19 @@ export class Blame {
     const test = tasks.length > 1 ? byLine(tasks, frames, file, scope.file) : (tasks[0] ?? null)
     const created = frames[0] ?? this.#ofPackage(raw)
     return { file, test, among: test === null ? tasks : [test], created, who: who(scope, test, tasks, file) }
+  }
+
+  /** Of what was started where nobody saw it, such as in a thread of the test's: the only test of the file that ran then. */
+  during(files: readonly FileTask[], path: string, at: number): Blamed | undefined {
+    const ran = files
+      .flatMap((file) => [...below(file)])
+      .filter((task) => {
+        const { startTime, duration = Number.POSITIVE_INFINITY } = task.result ?? {}
+        // A process tells its start in hundredths of a second.
+        return task.type === 'test' && startTime !== undefined && startTime <= at + 10 && at <= startTime + duration
+      })
+    if (ran.length !== 1) return undefined
+    return this.find({ tests: [ran[0]!.id], hook: null, suite: null, phase: 'test', file: path }, [])
   }
 
   /** A stack for an error of the runner's, pointing at the user's lines. */

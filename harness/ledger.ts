@@ -102,7 +102,7 @@ export class Ledger {
       const parent: ProcessIdentity | undefined = step === 0 ? identify(readStat(pid)?.ppid ?? 0) : undefined
       key = this.#parents.get(key) ?? (parent && parent.pid > 1 ? identityKey(parent) : undefined)
     }
-    const born = birth(member)
+    const born = bornAt(member)
     if (born === undefined) return undefined
     const during = [...this.#starts.values()].filter(({ pid, patient, from, to }) => {
       if (pid !== null || born < from - TICK_SLACK_MS || born > to + TICK_SLACK_MS) return false
@@ -151,7 +151,8 @@ function fromKey(key: string): ProcessIdentity {
   return { bootId, pid: Number(pid), start: Number(start) }
 }
 
-function birth(id: ProcessIdentity): number | undefined {
+/** When a process began, milliseconds since the epoch; undefined when that is not known. */
+export function bornAt(id: ProcessIdentity): number | undefined {
   const age = ageOf(id)
   return age === null ? undefined : performance.timeOrigin + performance.now() - age
 }

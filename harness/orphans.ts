@@ -1,7 +1,7 @@
 /** Processes that outlived what started them: entries for the run record, and errors. Loaded at the first one. */
 import { list, quote, seconds, where } from '../src/dump/words.ts'
-import type { Blame } from './blame.ts'
-import { titles } from './compat.ts'
+import type { Blame, Blamed } from './blame.ts'
+import { type FileTask, titles } from './compat.ts'
 import type { Orphan } from './processes.ts'
 import type { SpawnReport } from './protocol.ts'
 import type { Run } from './run.ts'
@@ -21,13 +21,17 @@ export interface EndedOrphan {
   /** Absolute path of the test file. */
   file: string | null
   start: SpawnReport | null
+  /** Tasks of that file. */
+  tasks: readonly FileTask[]
+  /** When it began, milliseconds since the epoch. */
+  since: number | null
 }
 
 const HINT = 'end it in the test (or in a hook) and wait for its exit event; a process that is to stay: keep(child)'
 
 export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orphan {
   const { pid, action, ageMs, start } = orphan
-  const blamed = start ? blame.find(start.scope, start.created) : undefined
+  const blamed = start ? blame.find(start.scope, start.created) : blamedByTime(blame, orphan)
   const file = blamed?.file || (orphan.file === null ? '' : run.relative(orphan.file))
   const command = blame.redactor.text(orphan.command)
   const { created } = blamed ?? {}
@@ -65,6 +69,10 @@ export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orp
     reaped: { pid, command, ageMs, action, diagnosis },
     ended: action === 'none' ? 0 : 1 + orphan.below,
   }
+}
+
+function blamedByTime(blame: Blame, { file, since, tasks }: EndedOrphan): Blamed | undefined {
+  return file === null || since === null ? undefined : blame.during(tasks, file, since)
 }
 
 function endWords(action: string, why: string): string {

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { OrphanError } from '../../src/errors.ts'
 import { askActors, hasActors } from '../../src/inspect/actors.ts'
-import { installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
+import { installBreadcrumbs, noteCryptoCalls } from '../../src/inspect/breadcrumbs.ts'
 import { noteCalls } from '../../src/inspect/call-notes.ts'
 import { readCallSites } from '../../src/inspect/call-sites.ts'
 import { type HandleRegistry, installHandles } from '../../src/inspect/resources/handles.ts'
@@ -163,7 +163,10 @@ export function makeSide(config: WorkerConfig, notes: string[]): Side {
       return fileEnd.ended(file as FileTask, runner as Reports)
     },
     testEnd: (id) => deltas?.ended(id),
-    between: () => deltas?.reset(),
+    between() {
+      noteCryptoCalls()
+      deltas?.reset()
+    },
     ...(config.trace !== null && { body: (owner, promise) => trace?.watch(owner, promise) }),
   })
 

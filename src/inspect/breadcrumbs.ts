@@ -88,9 +88,28 @@ export function installBreadcrumbs(sink: BreadcrumbSink): () => void {
     sinks = sinks.toSpliced(sinks.indexOf(sink), 1)
     if (sinks.length > 0) return
     for (const restore of undo.splice(0).reverse()) restore()
+    cryptoWrapped = false
     descriptors.clear()
     syncBuiltinESMExports()
   }
+}
+
+/**
+ * Wraps the calls of `node:crypto` that compute for as long as they are told to as well, if the program has loaded it: to
+ * load it takes some milliseconds, which a program without it need not pay. May be called again and again.
+ */
+export function noteCryptoCalls(): void {
+  if (sinks.length === 0 || cryptoWrapped || !isLoaded('crypto')) return
+  cryptoWrapped = true
+  for (const plan of cryptoPlans()) wrap(plan)
+  syncBuiltinESMExports()
+}
+
+let cryptoWrapped = false
+
+function isLoaded(name: string): boolean {
+  const { moduleLoadList } = process as { moduleLoadList?: unknown }
+  return Array.isArray(moduleLoadList) && moduleLoadList.includes(`NativeModule ${name}`)
 }
 
 function wrap(plan: Plan): void {
@@ -199,6 +218,28 @@ function plans(): Plan[] {
     ),
     plan('fs', 'copyFileSync', (args) => blockingPath(args[0]) ?? blockingPath(args[1])),
   ]
+}
+
+/** What is computed, never the password or the key. */
+function cryptoPlans(): Plan[] {
+  const crypto: object = process.getBuiltinModule('node:crypto')
+  const plan = (name: string, detail: Plan['detail']): Plan => {
+    return { owner: crypto as Record<string, unknown>, label: 'crypto', name, detail }
+  }
+  return [
+    plan('pbkdf2Sync', (args) => `${textOf(args[2])} iterations of ${textOf(args[4])}`),
+    plan('scryptSync', (args) => costOf(args[3])),
+    plan('generateKeyPairSync', (args) => textOf(args[0])),
+    plan('generatePrimeSync', (args) => `${textOf(args[0])} bits`),
+    plan('checkPrimeSync', () => 'a candidate'),
+  ]
+}
+
+/** `cost 1048576` of scrypt's options, whose getters are not run. */
+function costOf(options: unknown): string {
+  if (typeof options !== 'object' || options === null) return 'cost 16384'
+  const cost = ['cost', 'N'].map((name) => Object.getOwnPropertyDescriptor(options, name)?.value)
+  return `cost ${textOf(cost.find((one) => typeof one === 'number') ?? 16384)}`
 }
 
 /** Text of an argument without running any code of the user's. */

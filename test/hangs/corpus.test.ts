@@ -16,6 +16,7 @@ const diagnosed = [
   'blocked-atomics-wait.test.ts',
   'blocked-execsync-self-server.test.ts',
   'blocked-microtask-starvation.test.ts',
+  'blocked-pbkdf2.test.ts',
   'blocked-spin-flag.test.ts',
   'child-stdin-not-ended.test.ts',
   'fake-timers-await-sleep.test.ts',

@@ -36,6 +36,23 @@ const files: Record<string, string> = {
     test('still healthy', () => {
       expect(spawnSync('true').status).toBe(0)
     })`,
+  'thread.test.ts': `
+    import { once } from 'node:events'
+    import { setTimeout as pause } from 'node:timers/promises'
+    import { Worker } from 'node:worker_threads'
+    import { expect, test } from 'vitest'
+    test('before', () => pause(30))
+    test('starts it in a thread of its own', async () => {
+      await pause(30)
+      const code = 'const { spawn } = require("node:child_process");' +
+        'const child = spawn("sleep", ["${SECONDS}.51"], { stdio: "ignore", detached: true });' +
+        'child.unref(); require("node:worker_threads").parentPort.postMessage(child.pid)'
+      const thread = new Worker(code, { eval: true })
+      const [pid] = await once(thread, 'message')
+      await thread.terminate()
+      expect(pid).toBeGreaterThan(0)
+    })
+    test('after', () => pause(30))`,
   'scopes.test.ts': `
     import { spawn } from 'node:child_process'
     import { once } from 'node:events'
@@ -137,6 +154,13 @@ describe.each(['forks', 'threads'])('processes that outlive their test (%s)', (p
     const [one] = of(warn.record.orphans, `${SECONDS}.21`)
     expect(one).toMatchObject({ file: 'hook.test.ts', test: null, hook: 'beforeAll', created: { line: 5 } })
     expect(one?.diagnosis).toContain('the beforeAll hook of hook.test.ts left process')
+  })
+
+  // What a thread of a worker thread starts goes back to nobody, and is found at the end of the run.
+  test.runIf(pool === 'forks')('what a thread of the test has started is laid to the test that ran then', () => {
+    const [one] = of(warn.record.orphans, `${SECONDS}.51`)
+    expect(one).toMatchObject({ file: 'thread.test.ts', test: ['starts it in a thread of its own'] })
+    expect(one?.diagnosis).toContain('"starts it in a thread of its own" left process')
   })
 
   test('children of hooks, shared, kept and killed ones are no findings', () => {

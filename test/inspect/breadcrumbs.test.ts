@@ -1,9 +1,10 @@
 import childProcess, { execSync as namedExecSync } from 'node:child_process'
+import crypto, { pbkdf2Sync as namedPbkdf2Sync } from 'node:crypto'
 import fs, { readFileSync as namedReadFileSync } from 'node:fs'
 import { join } from 'node:path'
 import util from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type BreadcrumbSink, installBreadcrumbs } from '../../src/inspect/breadcrumbs.ts'
+import { type BreadcrumbSink, installBreadcrumbs, noteCryptoCalls } from '../../src/inspect/breadcrumbs.ts'
 import type { Breadcrumb } from '../../src/inspect/facts.ts'
 import { Sandbox, until } from '../process/sandbox.ts'
 
@@ -267,6 +268,26 @@ describe.skipIf(process.platform === 'win32')('breadcrumbs', () => {
     on = true
     expect(childProcess.execSync('echo 2').toString()).toBe('2\n')
     expect(crumbs).toHaveLength(1)
+  })
+
+  it('notes what node:crypto computes, once it is loaded, without what is secret in it', () => {
+    install()
+    noteCryptoCalls()
+    expect(namedPbkdf2Sync('hunter2', 'salt', 3, 8, 'sha256')).toHaveLength(8)
+    crypto.scryptSync('hunter2', 'salt', 8, { N: 16 })
+    crypto.generateKeyPairSync('ed25519')
+    expect(crumbs.map(({ call, detail }) => [call, detail])).toEqual([
+      ['crypto.pbkdf2Sync', '3 iterations of sha256'],
+      ['crypto.scryptSync', 'cost 16'],
+      ['crypto.generateKeyPairSync', 'ed25519'],
+    ])
+    expect(crumbs[0]!.frames[0]?.at?.url).toMatch(/breadcrumbs\.test\.ts/)
+    expect(depth).toBe(0)
+    const wrapped = crypto.pbkdf2Sync
+    noteCryptoCalls()
+    expect(crypto.pbkdf2Sync).toBe(wrapped)
+    for (const remove of uninstall.splice(0)) remove()
+    expect(crypto.pbkdf2Sync).not.toBe(wrapped)
   })
 
   it('leaves its note behind in a process that hangs in a FIFO', async () => {

@@ -148,7 +148,9 @@ function syscall(facts: HangFacts, crumb: NonNullable<HangFacts['crumb']>): Verd
     confidence: reason === undefined ? 'likely' : 'certain',
     diagnosis: `${name}(${shortDetail(crumb.detail)}) has not returned for ${seconds(crumb.sinceMs, 1)}: ${reason === undefined ? 'the thread waits in the system and runs no callback until it does' : ended(oneLine(reason))}.`,
     evidence,
-    hint: `use the asynchronous form of ${name}: what it waits for may need this very thread`,
+    hint: crumb.call.startsWith('crypto.')
+      ? `ask ${name} for less work, or use its asynchronous form, which computes in another thread`
+      : `use the asynchronous form of ${name}: what it waits for may need this very thread`,
   })
   return result
 }
