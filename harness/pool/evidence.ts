@@ -234,7 +234,14 @@ export async function evidenceOfTimeout(
 export function isWorthTracing(evidence: Evidence): boolean {
   const actors = evidence.self?.actors
   if (actors && (hasActorRing(actors) || hasStuckActor(actors))) return false
-  return isAbsent(evidence) || isQueued(evidence)
+  return isAbsent(evidence) || isQueued(evidence) || isMocking(evidence)
+}
+
+/** An import waits for the factory of a mock, of which no suspended function is left. */
+function isMocking(evidence: Evidence): boolean {
+  const suspended = evidence.self?.async?.suspended ?? []
+  const held = suspended.filter((f) => f.owner === ownerOf(evidence)).flatMap((f) => f.heldBy)
+  return evidence.loop === 'idle' && evidence.phase === 'collect' && held.some(({ owner }) => owner === 'VitestMocker')
 }
 
 /**

@@ -47,7 +47,7 @@ export function classOf(object: unknown): string {
 export function readStream(value: unknown, depth = 0): StreamFact | undefined {
   const readable = readField(value, '_readableState')
   const writable = readField(value, '_writableState')
-  if (!isObject(readable) && !isObject(writable)) return undefined
+  if (!isObject(readable) && !isObject(writable)) return readMessage(value)
   for (const state of [readable, writable]) {
     // State objects answer through getters on a prototype of their own since Node 20.
     const prototype = isObject(state) ? (Object.getPrototypeOf(state) as object | null) : null
@@ -67,6 +67,35 @@ export function readStream(value: unknown, depth = 0): StreamFact | undefined {
   const next = into === undefined ? undefined : readStream(into, depth + 1)
   if (next !== undefined) fact.into = next
   return fact
+}
+
+/**
+ * An HTTP message that is written and holds back (`http.OutgoingMessage`, which has no state of a stream: what it does
+ * not keep itself is with its socket); undefined for one that takes what it is given, and for anything else.
+ */
+function readMessage(value: unknown): StreamFact | undefined {
+  if (!Array.isArray(readField(value, 'outputData'))) return undefined
+  const hidden = (name: string): unknown => {
+    const symbol = Object.getOwnPropertySymbols(value as object).find(({ description }) => description === name)
+    return symbol && readField(value, symbol)
+  }
+  const behind = readField(hidden('kSocket') ?? readField(value, 'socket'), '_writableState')
+  const length = numberIn(value, 'outputSize') + numberIn(behind, 'length')
+  if (hidden('kNeedDrain') !== true || length === 0) return undefined
+  return {
+    name: classOf(value) || 'OutgoingMessage',
+    destroyed: isTrue(value, 'destroyed'),
+    closed: isTrue(value, '_closed'),
+    errored: false,
+    writable: {
+      length,
+      highWaterMark: numberIn(behind, 'highWaterMark'),
+      ended: isTrue(value, 'finished'),
+      finished: false,
+      needDrain: true,
+      corked: false,
+    },
+  }
 }
 
 function isObject(value: unknown): value is object {

@@ -79,7 +79,7 @@ export function* inspectSuspended(
   const began = now()
   const notes: string[] = []
   const isUser = options.isUser ?? isUserScript
-  const entries = readEntries(heap, isUser, options.ownerRule)
+  const entries = readEntries(heap, isUser, options)
   const listed = choose(entries, options, notes)
   const ids = new Set(listed.map((entry) => entry.generator.id))
   const facts = new Map<Entry, SuspendedFunction>()
@@ -117,7 +117,8 @@ export function* inspectSuspended(
   return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
 }
 
-function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, rule: OwnerRule | undefined): Entry[] {
+function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, options: InspectOptions): Entry[] {
+  const { ownerRule: rule, preferOwner } = options
   const byNode = new Map<number, Entry>()
   for (const generator of findGenerators(heap)) {
     const marker = rule !== undefined && generator.fn === rule.fn && rule.script(generator.script)
@@ -136,7 +137,43 @@ function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, rule: Ow
   }
   const entries = [...byNode.values()]
   for (const entry of entries) entry.owner = nearestLabel(entry)
+  linkSettlers(heap, byNode, preferOwner)
   return entries
+}
+
+/** What waits beside the promise of each section: its limit. */
+const OF_THE_RUNNER = /^(?:Timeout|TaskDeadline|AbortSignal|variable)$/
+/** Keeps the promises of factories of mocks that run, which it does not settle itself. */
+const KEEPER = 'VitestMocker'
+
+/**
+ * A leaf that nothing holds may wait for a function that is suspended itself and has the resolve function in its hands: that
+ * of a queue which runs one job after the other, or a fixture below a test that is not async. That function stands below it.
+ */
+function linkSettlers(heap: HeapGraph, byNode: ReadonlyMap<number, Entry>, preferOwner: string | undefined): void {
+  const labelled = [...byNode.values()].filter((entry) => entry.owner !== null && isLeaf(entry))
+  for (const entry of byNode.values()) delete entry.leaf
+  const isWanted = (entry: Entry): boolean => entry.owner === preferOwner
+  const leaves = [...labelled.filter(isWanted), ...labelled.filter((entry) => !isWanted(entry))]
+  for (const leaf of leaves.slice(0, MAX_LEAVES)) {
+    const suspended = new Set<number>()
+    const held = findHolders(heap, awaitedBelow(leaf), undefined, suspended)
+    // A section itself waits for its limit as well, and for variables of the runner's.
+    if (leaf.user ? held.some(({ owner }) => owner !== KEEPER) : held.some(({ owner }) => !OF_THE_RUNNER.test(owner)))
+      continue
+    const chain = reach([leaf], 'awaiters').add(leaf)
+    const settlers = [...suspended].flatMap((node) => byNode.get(node) ?? [])
+    for (const settler of settlers) {
+      if (chain.has(settler) || settler.owner !== null || !hasUser(settler)) continue
+      settler.awaiters.push(leaf)
+      leaf.below.push(settler)
+      for (const entry of [settler, ...reach([settler], 'below')]) entry.owner ??= leaf.owner
+    }
+  }
+}
+
+function hasUser(entry: Entry): boolean {
+  return entry.user || [...reach([entry], 'below')].some(({ user }) => user)
 }
 
 function readLabel(heap: HeapGraph, generator: HeapGenerator): string | null {
@@ -234,10 +271,19 @@ function* findDrivers(
   }
 }
 
+function lowestBelow(leaf: Entry): Entry[] {
+  return [...reach([leaf], 'below'), leaf].filter((entry) => entry.below.length === 0)
+}
+
+/** What a leaf waits for in the end, by way of functions of packages. */
+function awaitedBelow(leaf: Entry): number[] {
+  const lowest = lowestBelow(leaf)
+  return (lowest.length > 0 ? lowest : [leaf]).flatMap((entry) => entry.generator.awaits)
+}
+
 function holdersOf(heap: HeapGraph, leaf: Entry, ways: Set<number>): HeldBy[] {
-  const lowest = [...reach([leaf], 'below'), leaf].filter((entry) => entry.below.length === 0)
-  const promises = (lowest.length > 0 ? lowest : [leaf]).flatMap((entry) => entry.generator.awaits)
-  const held = findHolders(heap, promises, ways)
+  const lowest = lowestBelow(leaf)
+  const held = findHolders(heap, awaitedBelow(leaf), ways)
   const loading = lowest.some((entry) => /^node:internal\/modules\//.test(entry.generator.script))
   if (loading && held.length === 0) return [{ owner: 'module loader', path: 'module loader' }]
   return held

@@ -1,11 +1,13 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createHttpServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { afterEach, describe, expect, test } from 'vitest'
 import { withSession } from '../../src/inspect/drive.ts'
 import { beginLook, lookAtHeld } from '../../src/inspect/held-objects.ts'
 import { dumpSuspendedHere } from '../../src/inspect/look-at-heap.ts'
+import { readStream } from '../../src/inspect/stream-state.ts'
 import type { ChildFact, WaitFacts } from '../../src/inspect/wait-facts.ts'
 import { until } from '../process/sandbox.ts'
 
@@ -151,6 +153,33 @@ describe('the owner of an awaited promise', () => {
     })
     stream.resume()
     await waiting
+  })
+
+  test('may be a response that its client does not read', async () => {
+    let held: ServerResponse | undefined
+    const server = createHttpServer((_request, response) => {
+      held = response
+      // More than the system keeps for a connection.
+      response.write(Buffer.alloc(64_000_000))
+    }).listen(0, '127.0.0.1')
+    closing.push(
+      () => server.closeAllConnections(),
+      () => void server.close(),
+    )
+    await once(server, 'listening')
+    const request = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    async function waitsForDrain(): Promise<void> {
+      await once(held!, 'drain')
+    }
+    const waiting = waitsForDrain()
+    const [object] = (await heldBy('waitsForDrain')).objects
+    expect(object).toMatchObject({ name: 'ServerResponse', stream: { writable: { needDrain: true, ended: false } } })
+    expect(object?.stream?.writable?.length).toBeGreaterThan(0)
+    response.resume()
+    await waiting
+    // It takes what it is given: there is nothing to tell.
+    expect(readStream(held)).toBeUndefined()
   })
 
   test('may be a child, or a part of its stdio', async () => {

@@ -123,6 +123,23 @@ describe('who holds what is awaited', () => {
   })
 })
 
+describe('a promise whose resolve function a suspended function has in its hands', () => {
+  test('leads to that function, and to what it waits for in turn', () => {
+    expect(leaf('jobInJob')).toMatchObject({ fn: '', heldBy: [{ owner: 'Jobs', path: 'Jobs.waiting[0].done' }] })
+    expect(textAt(leaf('jobInJob'))).toBe('await jobs.add(async () => 1)')
+    const work = owned('jobInJob').find((frame) => frame.fn === 'work')
+    const outer = owned('jobInJob').find((frame) => frame.fn === 'jobInJob')
+    expect(leaf('jobInJob').awaitedBy).toEqual([work?.id])
+    expect(work?.awaitedBy).toEqual([outer?.id])
+  })
+
+  test('also where the promise carries it, and what waits is no async function', () => {
+    expect(owned('fixture').filter((frame) => frame.user)).toMatchObject([
+      { fn: 'fills', heldBy: [{ owner: 'variable', path: expect.stringMatching(/^variable queue\[\d\]$/) }] },
+    ])
+  })
+})
+
 test('a promise that nothing can settle leaves no function behind', () => {
   expect(owned('lost')).toEqual([])
   expect(owned('ownLock')).toEqual([])

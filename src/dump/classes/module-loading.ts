@@ -103,7 +103,9 @@ function isLoading(frame: AwaitFrame): boolean {
 
 function topLevelAwait(facts: HangFacts, leaf: Leaf | undefined): Verdict {
   const traced = firstUser(facts.lost?.awaited)
-  const culprit = leaf?.frame ?? traced
+  // The import waits for the factory of a mock, which waits for what is lost.
+  const mocked = leaf?.heldBy.some(({ owner }) => owner === 'VitestMocker') === true
+  const culprit = (mocked ? traced : undefined) ?? leaf?.frame ?? traced
   const proven = facts.lost?.proven === true
   if (culprit === undefined) {
     return {
@@ -119,11 +121,13 @@ function topLevelAwait(facts: HangFacts, leaf: Leaf | undefined): Verdict {
   const holder = leaf === undefined ? undefined : bestHolder(leaf.heldBy)
   const created = leaf === undefined ? firstUser(facts.lost?.created) : undefined
   const because =
-    holder !== undefined
-      ? `it waits in ${holder.held.path}, and ${holder.why}`
-      : proven
-        ? 'its promise was garbage-collected while pending, so nothing can settle it'
-        : 'nothing was found that could still settle it'
+    mocked && traced !== undefined
+      ? 'it stands in the factory of a mock, and nothing was found that could still settle its promise'
+      : holder !== undefined
+        ? `it waits in ${holder.held.path}, and ${holder.why}`
+        : proven
+          ? 'its promise was garbage-collected while pending, so nothing can settle it'
+          : 'nothing was found that could still settle it'
   return {
     class: NAME,
     confidence: proven && leaf === undefined ? 'certain' : 'likely',

@@ -89,9 +89,15 @@ interface Candidate extends HeldBy {
  *
  * @param promises nodes of the promises that a leaf awaits
  * @param ways gets the nodes that lie between the holders and the promises
+ * @param suspended gets the suspended functions that have a resolving function, or what leads to one, among their locals
  */
-export function findHolders(graph: HeapGraph, promises: readonly number[], ways?: Set<number>): HeldBy[] {
-  const settling = new HolderWalk(graph, false).run(promises)
+export function findHolders(
+  graph: HeapGraph,
+  promises: readonly number[],
+  ways?: Set<number>,
+  suspended?: Set<number>,
+): HeldBy[] {
+  const settling = new HolderWalk(graph, false, MAX_VISITS, suspended).run(promises)
   const candidates = settling.length > 0 ? settling : new HolderWalk(graph, true).run(promises)
   const best = candidates.reduce((least, candidate) => Math.min(least, candidate.rank), 3)
   const held: HeldBy[] = []
@@ -147,7 +153,11 @@ interface Steps {
 
 /** What `Promise.withResolvers` answers with, or the same by hand: who calls its function is wanted, not who keeps it. */
 function isDeferred(graph: HeapGraph, node: number): boolean {
-  if (!graph.isObject(node) || graph.name(node) !== 'Object') return false
+  return graph.isObject(node) && graph.name(node) === 'Object' && carriesResolve(graph, node)
+}
+
+/** Also a promise that has its own function as a property: whoever keeps it can settle it. */
+function carriesResolve(graph: HeapGraph, node: number): boolean {
   const resolve = graph.edge(node, 'resolve')
   return resolve >= 0 && graph.isClosure(resolve) && isBuiltin(graph, resolve)
 }
@@ -163,8 +173,11 @@ class HolderWalk {
   /** The walk starts at an object and not at a promise: variables that hold it are passed through. */
   readonly #through: boolean
 
-  constructor(graph: HeapGraph, keepers: boolean, most = MAX_VISITS) {
+  readonly #suspended: Set<number> | undefined
+
+  constructor(graph: HeapGraph, keepers: boolean, most = MAX_VISITS, suspended?: Set<number>) {
     this.#graph = graph
+    this.#suspended = suspended
     this.#keepers = keepers
     this.#most = most
     this.#through = most !== MAX_VISITS
@@ -216,7 +229,7 @@ class HolderWalk {
       this.#add(step, 'Atomics.waitAsync', 0, 'Atomics.waitAsync')
     if (name === 'system / ScopeInfo' || name === 'system / NativeContext' || name === 'system / WeakCell') return
 
-    if (graph.nameCode(node) === PROMISE && this.#isKeeping(source, type, name)) {
+    if (graph.nameCode(node) === PROMISE && this.#isKeeping(source, type, name) && !carriesResolve(graph, node)) {
       if (!this.#keepers && !LOADER.has(name)) return
     }
     if (graph.nameCode(source) === CONTEXT_NAME) {
@@ -230,7 +243,7 @@ class HolderWalk {
       if (this.#named(source, name, step)) return
     } else if (graph.isClosure(source)) {
       if (type === graph.kind.property && this.#static(source, name, step)) return
-    } else if (sourceType === 'array' && this.#isRegisters(source)) {
+    } else if (sourceType === 'array' && this.#isRegisters(source, node)) {
       return
     } else if (sourceType === 'native' && /^Node \//.test(name)) {
       this.#add(step, name.slice('Node / '.length), 0)
@@ -322,9 +335,14 @@ class HolderWalk {
     return true
   }
 
-  #isRegisters(array: number): boolean {
+  /** Are these the locals of a suspended function? It is noted, unless it merely keeps a promise. */
+  #isRegisters(array: number, local: number): boolean {
     const graph = this.#graph
-    for (const edge of graph.incoming(array)) if (graph.edgeCode(edge) === REGISTERS) return true
+    for (const edge of graph.incoming(array)) {
+      if (graph.edgeCode(edge) !== REGISTERS) continue
+      if (graph.nameCode(local) !== PROMISE || carriesResolve(graph, local)) this.#suspended?.add(graph.source(edge))
+      return true
+    }
     return false
   }
 

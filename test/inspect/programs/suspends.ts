@@ -17,12 +17,46 @@ class Lock {
   }
 }
 
+interface Job {
+  run(): Promise<unknown>
+  done(value: unknown): void
+}
+
+/** Runs one job after the other; whoever adds one waits for its end. */
+class Jobs {
+  waiting: Job[] = []
+  running = false
+  add(run: () => Promise<unknown>): Promise<unknown> {
+    return new Promise((done) => {
+      this.waiting.push({ run, done })
+      void this.work()
+    })
+  }
+  async work(): Promise<void> {
+    if (this.running) return
+    this.running = true
+    for (let job = this.waiting.shift(); job; job = this.waiting.shift()) job.done(await job.run())
+    this.running = false
+  }
+}
+
+/** A promise that has its own resolve function as a property. */
+function deferred(): Promise<unknown> & { resolve(value: unknown): void } {
+  let resolve: (value: unknown) => void = () => {}
+  return Object.assign(new Promise((done) => (resolve = done)), { resolve })
+}
+
+async function fills(use: (value: unknown) => void): Promise<void> {
+  use(await new Promise((resolve) => queue.push(resolve as () => void)))
+}
+
 class Widget extends EventEmitter {}
 
 const keep: Record<string, unknown> = {}
 const queue: (() => void)[] = []
 const requests = new Map<string, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
 const widget = new Widget()
+const jobs = new Jobs()
 
 async function listen(): Promise<{ server: Server; port: number }> {
   const server = createServer(() => {}).listen(0, '127.0.0.1')
@@ -167,6 +201,16 @@ const shapes: Record<string, () => unknown> = {
   },
   async lost() {
     await new Promise(() => {})
+  },
+  async jobInJob() {
+    await jobs.add(async () => {
+      await jobs.add(async () => 1)
+    })
+  },
+  fixture: () => {
+    const value = deferred()
+    void fills((given) => value.resolve(given))
+    return value
   },
   bare: () => new Promise((resolve) => widget.on('bare', resolve)),
 }
