@@ -37,13 +37,23 @@ export async function findActor<M = Record<string, (...args: never[]) => unknown
   if (typeof name !== 'string' || name === '') throw new UsageError('findActor() expects the name of an actor.')
   const actor = currentActor()
   const registries = options.registryAddrs ?? actor.vars.registryAddrs
+  let silent: Entry | undefined
   for (const registry of registries) {
     const entry = await askRegistrar(actor, registry, 'find', name)
     const portal = entry && (await connect<M>(actor, entry, registry))
     if (portal) return portal
+    silent ??= entry ?? undefined
   }
-  if (options.raiseOnNone) throw new NoRuntime(`no actor ${name} is registered at ${registries.join(', ')}.`)
+  if (options.raiseOnNone) throw nobody(name, registries, silent)
   return null
+}
+
+function nobody(name: string, registries: readonly string[], silent: Entry | undefined): NoRuntime {
+  return new NoRuntime(
+    silent === undefined
+      ? `no actor ${name} is registered at ${registries.join(', ')}.`
+      : `the actor ${name} is registered at ${registries.join(', ')}, but does not answer at ${silent.addrs.join(', ')}: it has ended, is stopped, or its loop is busy.`,
+  )
 }
 
 /**

@@ -151,11 +151,12 @@ const KEEPER = 'VitestMocker'
  * of a queue which runs one job after the other, or a fixture below a test that is not async. That function stands below it.
  */
 function linkSettlers(heap: HeapGraph, byNode: ReadonlyMap<number, Entry>, preferOwner: string | undefined): void {
-  const labelled = [...byNode.values()].filter((entry) => entry.owner !== null && isLeaf(entry))
-  for (const entry of byNode.values()) delete entry.leaf
+  const owned = [...byNode.values()].filter(({ owner }) => owner !== null)
   const isWanted = (entry: Entry): boolean => entry.owner === preferOwner
-  const leaves = [...labelled.filter(isWanted), ...labelled.filter((entry) => !isWanted(entry))]
-  for (const leaf of leaves.slice(0, MAX_LEAVES)) {
+  const first = [...owned.filter(isWanted), ...owned.filter((entry) => !isWanted(entry))].slice(0, MAX_LISTED)
+  const leaves = first.filter(isLeaf).slice(0, MAX_LEAVES)
+  for (const entry of first) delete entry.leaf
+  for (const leaf of leaves) {
     const suspended = new Set<number>()
     const held = findHolders(heap, awaitedBelow(leaf), undefined, suspended)
     // A section itself waits for its limit as well, and for variables of the runner's.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import {
   findActor,
@@ -59,6 +59,31 @@ describe('a registrar', () => {
         await new Promise((resolve) => server.close(resolve))
       }
     })
+  })
+})
+
+test('R-509 one that is registered and gives no answer is not said to be unknown', async () => {
+  await inFolder(async (folder) => {
+    const callers: Socket[] = []
+    const silent = createServer((caller) => void callers.push(caller)).listen(`${folder}/silent.sock`)
+    try {
+      await once(silent, 'listening')
+      await tree(
+        'spawn',
+        async (root) => {
+          const aid = { ...root.aid, name: 'mute', uuid: 'f'.repeat(root.aid.uuid.length) }
+          root.registry?.register(aid, [`unix:${folder}/silent.sock`])
+          const error = await failure(findActor('mute', { raiseOnNone: true }))
+          expect(error.name).toBe('NoRuntime')
+          expect(error.message).toMatch(/actor mute is registered at .*, but does not answer at unix:.*silent\.sock/)
+          expect(await findActor('mute')).toBe(null)
+        },
+        { deadlines: { handshakeOut: 200 } },
+      )
+    } finally {
+      for (const caller of callers) caller.destroy()
+      silent.close()
+    }
   })
 })
 

@@ -199,6 +199,21 @@ describe.skipIf(able !== true || !isAsked)('a zygote', () => {
     })
   })
 
+  test('R-635 that has just gone is not handed out', async () => {
+    const kind = { tree: `gone-${process.pid}`, execArgv: [], warm: [], bare: true }
+    const env = { ...(process.env as Record<string, string>), HARROW_LOGLEVEL: 'silent' }
+    try {
+      const first = await zygoteFor(kind, env)
+      process.kill(first.pid, 'SIGKILL')
+      await first.closed
+      const second = await zygoteFor(kind, env)
+      expect(second.isOpen).toBe(true)
+      expect(second.pid).not.toBe(first.pid)
+    } finally {
+      await endZygotes()
+    }
+  })
+
   test('R-636 ends when the root is killed', async () => {
     await inFolder(async (folder) => {
       const program = new URL('../fixtures/actors/programs/idle-tree.ts', import.meta.url).pathname

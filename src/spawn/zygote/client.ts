@@ -232,18 +232,24 @@ const clients = new Map<string, Promise<ZygoteClient>>()
  *
  * @throws Error when none can be started
  */
-export function zygoteFor(kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
+export async function zygoteFor(kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
   const key = keyOf(kind)
-  let client = clients.get(key)
-  if (!client) {
-    client = find(key, kind, env)
-    clients.set(key, client)
-    const forget = (): void => {
-      if (clients.get(key) === client) clients.delete(key)
-    }
-    client.then(({ closed }) => closed, forget).then(forget)
-    atRuntimeEnd(endZygotes)
+  const known = clients.get(key)
+  const client = await (known ?? begin(key, kind, env))
+  if (client.isOpen) return client
+  // It has just gone, and is about to be forgotten.
+  if (clients.get(key) === known) clients.delete(key)
+  return await (clients.get(key) ?? begin(key, kind, env))
+}
+
+function begin(key: string, kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
+  const client = find(key, kind, env)
+  clients.set(key, client)
+  const forget = (): void => {
+    if (clients.get(key) === client) clients.delete(key)
   }
+  client.then(({ closed }) => closed, forget).then(forget)
+  atRuntimeEnd(endZygotes)
   return client
 }
 
