@@ -53,6 +53,18 @@ async function threadPatient(kind: string): Promise<Patient & { worker: Worker }
   return patient
 }
 
+/** Its first message comes from its module, behind which Node's own code runs: until its loop has been idle for a while. */
+async function rests(worker: Worker): Promise<void> {
+  let before = Number.NaN
+  const look = (): boolean => {
+    const { active, idle } = worker.performance.eventLoopUtilization()
+    const still = idle > 0 && Math.abs(active - before) < 1
+    before = active
+    return still
+  }
+  await expect.poll(look, { timeout: 20_000, interval: 50 }).toBe(true)
+}
+
 const patients = { process: processPatient, thread: threadPatient }
 
 function capture(client: InspectorClient): Promise<SyncStackCapture | undefined> {
@@ -119,6 +131,7 @@ describe('a target that runs no JavaScript', () => {
 
   test('has no stack, and a thread goes on as before', async () => {
     const { client, worker } = await threadPatient('idle')
+    await rests(worker)
     expect(await captureSyncStack(client, { pauseMs: 200 })).toBeUndefined()
     worker.postMessage('still there')
     expect(await once(worker, 'message')).toEqual(['still there'])
