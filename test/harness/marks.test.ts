@@ -245,7 +245,10 @@ describe('actorTest', () => {
         import { openRoot } from 'harrow'
         import { actorTest, regAddr } from 'harrow/vitest'
         import { test } from 'vitest'
-        test('leaves its root open', async () => { void openRoot({ registryAddrs: [await regAddr()] }, () => new Promise(() => {})); await new Promise((r) => setTimeout(r, 200)) })
+        test('leaves its root open', async () => {
+          const registryAddrs = [await regAddr()]
+          await new Promise((opened) => void openRoot({ registryAddrs }, () => { opened(); return new Promise(() => {}) }))
+        })
         actorTest('one', async () => {})
         actorTest('two', async () => {})`,
     })

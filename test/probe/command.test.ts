@@ -116,7 +116,8 @@ describe('harrow dump', () => {
 
   test.each<[string, string[], string]>([
     ['no such process', ['2147483647'], 'there is no process 2147483647'],
-    ['nothing that fits', ['no-process-is-called-like-this'], 'no Node process of yours'],
+    // Another run of this very test has a name of its own.
+    ['nothing that fits', [`no-process-is-called-${process.pid}`], 'no Node process of yours'],
     ['a pid out of range', ['99999999999'], 'PID expects a whole number'],
     ['an empty pattern', [''], 'got an empty text'],
   ])('refuses %s with exit code 2', async (_name, args, words) => {

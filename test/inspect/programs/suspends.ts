@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import type { AsyncFacts } from '../../../src/inspect/facts.ts'
 import { dumpSuspendedHere } from '../../../src/inspect/look-at-heap.ts'
 
 const LONG = 600_000
@@ -227,14 +228,17 @@ keep.both = [first, second]
 await requested
 await online
 
-function report(): void {
-  const facts = dumpSuspendedHere({
+function look(): AsyncFacts {
+  return dumpSuspendedHere({
     ownerRule: { fn: 'harrowOwner', script: (url) => url.includes('/suspends.ts') },
     preferOwner: 'harrow:lockTwice',
     maxResolve: Number(process.env.MAX_RESOLVE ?? 4),
     budgetMs: 20_000,
     redact: (name, value) => (name === 'name' ? value.replace('stock', '…') : value),
   })
+}
+
+function tell(facts: AsyncFacts): void {
   if (isMainThread) process.stdout.write(JSON.stringify(facts), () => process.exit())
   else parentPort?.postMessage(facts)
 }
@@ -242,7 +246,8 @@ function report(): void {
 // From a timer, as the harness does it: nothing may be awaited any more.
 const ended = once(child, 'exit')
 setTimeout(() => {
-  report()
+  const facts = look()
   child.kill('SIGKILL')
+  void ended.then(() => tell(facts))
 }, 1)
 await ended
