@@ -105,6 +105,8 @@ let ended: NodeJS.Signals | undefined
 function runVitest(args: string[], env: NodeJS.ProcessEnv, stdio: 'inherit' | 'pipe'): Promise<RunResult> {
   const verb = args.some((arg) => /^(run|watch|dev|list|bench)$/.test(arg)) ? [] : ['run']
   return new Promise((resolve, reject) => {
+    // Before there is anything to end: a signal without a listener would leave vitest behind.
+    for (const signal of ENDING) process.on(signal, end)
     const child = spawn(process.execPath, [vitestPath(), ...verb, ...args], {
       env,
       stdio: stdio === 'inherit' ? 'inherit' : ['ignore', 'pipe', 'pipe'],
@@ -116,12 +118,11 @@ function runVitest(args: string[], env: NodeJS.ProcessEnv, stdio: 'inherit' | 'p
       })
     }
     const timer = setTimeout(() => child.kill('SIGKILL'), RUN_MS)
-    const end = (signal: NodeJS.Signals): void => {
+    function end(signal: NodeJS.Signals): void {
       ended = signal
       // Ctrl-C reaches it by itself, and it ends its tests in order; we wait for that.
       if (signal !== 'SIGINT') child.kill(signal)
     }
-    for (const signal of ENDING) process.on(signal, end)
     child.once('error', reject)
     child.once('exit', (code, signal) => {
       clearTimeout(timer)
