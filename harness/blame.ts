@@ -4,16 +4,7 @@ import { Redactor } from '../src/dump/redact.ts'
 import { createMapper, type Mapper } from '../src/dump/source-map.ts'
 import type { Site } from '../src/errors.ts'
 import type { RawFrame } from '../src/inspect/facts.ts'
-import {
-  below,
-  type FileTask,
-  type Task,
-  type TestProject,
-  taskById,
-  titles,
-  transformMap,
-  type Vitest,
-} from './compat.ts'
+import { below, fileTasks, type Task, type TestProject, taskById, titles, transformMap, type Vitest } from './compat.ts'
 import type { Scope } from './protocol.ts'
 import { testSource } from './test-source.ts'
 import { isOwnScript, isUserScript } from './user-code.ts'
@@ -44,9 +35,11 @@ export class Blame {
   readonly redactor: Redactor
   readonly #context: BlameContext
   readonly #mapper: Mapper
+  readonly #project: TestProject
 
   constructor(context: BlameContext, project: TestProject) {
     this.#context = context
+    this.#project = project
     this.#mapper = createMapper((path) => transformMap(project, path), context.root)
     this.redactor = new Redactor(context.options.redact)
   }
@@ -74,8 +67,8 @@ export class Blame {
   }
 
   /** Of what was started where nobody saw it, such as in a thread of the test's: the only test of the file that ran then. */
-  during(files: readonly FileTask[], path: string, at: number): Blamed | undefined {
-    const ran = files
+  during(path: string, at: number): Blamed | undefined {
+    const ran = fileTasks(this.#project, path)
       .flatMap((file) => [...below(file)])
       .filter((task) => {
         const { startTime, duration = Number.POSITIVE_INFINITY } = task.result ?? {}

@@ -1,7 +1,7 @@
 /** Processes that outlived what started them: entries for the run record, and errors. Loaded at the first one. */
 import { list, quote, seconds, where } from '../src/dump/words.ts'
 import type { Blame, Blamed } from './blame.ts'
-import { type FileTask, titles } from './compat.ts'
+import { titles } from './compat.ts'
 import type { Orphan } from './processes.ts'
 import type { SpawnReport } from './protocol.ts'
 import type { Run } from './run.ts'
@@ -21,8 +21,6 @@ export interface EndedOrphan {
   /** Absolute path of the test file. */
   file: string | null
   start: SpawnReport | null
-  /** Tasks of that file. */
-  tasks: readonly FileTask[]
   /** When it began, milliseconds since the epoch. */
   since: number | null
 }
@@ -71,8 +69,8 @@ export function describeOrphan(run: Run, blame: Blame, orphan: EndedOrphan): Orp
   }
 }
 
-function blamedByTime(blame: Blame, { file, since, tasks }: EndedOrphan): Blamed | undefined {
-  return file === null || since === null ? undefined : blame.during(tasks, file, since)
+function blamedByTime(blame: Blame, { file, since }: EndedOrphan): Blamed | undefined {
+  return file === null || since === null ? undefined : blame.during(file, since)
 }
 
 function endWords(action: string, why: string): string {

@@ -11,7 +11,7 @@ import { Session } from '../src/reap/session.ts'
 import { noteStart, type StartNote } from '../src/reap/starts.ts'
 import { describeStrength } from '../src/reap/strength.ts'
 import type { Blame } from './blame.ts'
-import { fileTasks, type TestProject, taskById, titles } from './compat.ts'
+import { type TestProject, taskById, titles } from './compat.ts'
 import { ageOf, bornAt, Ledger, type Left, loadMembers, trees } from './ledger.ts'
 import type { Patient } from './pool/patient.ts'
 import { type Failure, type ReapedProcess, type ReapScope, SESSION_ENV, type SpawnReport } from './protocol.ts'
@@ -255,7 +255,6 @@ export class Processes {
         inherited,
         start: start ?? null,
         file,
-        tasks: file === null ? [] : fileTasks(project, file),
         since: bornAt(member) ?? null,
       })
     })

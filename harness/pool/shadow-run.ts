@@ -9,9 +9,10 @@ import { needsOpinion } from '../second-opinion.ts'
 import { isUserScript } from '../user-code.ts'
 import { settled } from '../wait.ts'
 import type { Limits } from './deadlines.ts'
-import { type Evidence, isQueued, ownerOf } from './evidence.ts'
+import { type Evidence, ownerOf } from './evidence.ts'
 import type { Patient, PatientEvents } from './patient.ts'
 import { answer, isRpcRequest, refuse } from './rpc.ts'
+import { isQueued } from './worth-tracing.ts'
 
 export interface TraceRequest {
   evidence: Evidence

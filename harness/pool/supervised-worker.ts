@@ -18,6 +18,7 @@ import type { Forker } from './zygote/forker.ts'
 // What only a hang needs is loaded at the first one: a healthy run does not pay for it.
 const loadEvidence = () => import('./evidence.ts')
 const loadSpeak = () => import('./speak.ts')
+const loadWorthTracing = () => import('./worth-tracing.ts')
 const loadShadowRun = () => import('./shadow-run.ts')
 
 /** Pings and looks at the limits so often, and a moment after each limit that is known. */
@@ -245,7 +246,7 @@ export class SupervisedWorker implements PoolWorker {
 
   async #timedOut(message: FromWorker & { [MARK]: 'timeout' }): Promise<void> {
     const context = this.#context()
-    const { evidenceOfTimeout, isWorthTracing } = await loadEvidence()
+    const [{ evidenceOfTimeout }, { isWorthTracing }] = await Promise.all([loadEvidence(), loadWorthTracing()])
     const evidence = await evidenceOfTimeout(context, message)
     if (this.#run.options.hang?.lost === 'rerun' && isWorthTracing(evidence)) this.#absent.push(evidence)
     else await this.#run.report(evidence)
@@ -322,7 +323,7 @@ export class SupervisedWorker implements PoolWorker {
     const stage = this.#stage
     const patient = this.#patient
     try {
-      const { collectEvidence, isWorthTracing } = await loadEvidence()
+      const [{ collectEvidence }, { isWorthTracing }] = await Promise.all([loadEvidence(), loadWorthTracing()])
       const evidence = await collectEvidence(this.#context(), stage, overdue)
       if (evidence === 'recovered' || patient !== this.#patient || patient.dead || patient.stopping) return
       // It came to its end while we looked.

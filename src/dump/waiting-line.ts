@@ -16,3 +16,8 @@ export function isWaitingLine(held: HeldBy): boolean {
 export function isOfTheRunner({ owner }: HeldBy): boolean {
   return /^(?:Timeout|TaskDeadline|AbortSignal)$/.test(owner)
 }
+
+/** Is this vitest's list of the factories of mocks that run? It keeps their promises, and settles none. */
+export function isOfMocks({ owner }: HeldBy): boolean {
+  return owner === 'VitestMocker'
+}

@@ -8,6 +8,7 @@ import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { readCallSites } from './call-sites.ts'
 import type { Breadcrumb } from './facts.ts'
+import { isLoaded, loadedModules } from './loaded.ts'
 
 export interface BreadcrumbSink {
   /** Called before a call that can block. */
@@ -88,7 +89,7 @@ export function installBreadcrumbs(sink: BreadcrumbSink): () => void {
     sinks = sinks.toSpliced(sinks.indexOf(sink), 1)
     if (sinks.length > 0) return
     for (const restore of undo.splice(0).reverse()) restore()
-    cryptoWrapped = false
+    looked = 0
     descriptors.clear()
     syncBuiltinESMExports()
   }
@@ -99,18 +100,17 @@ export function installBreadcrumbs(sink: BreadcrumbSink): () => void {
  * load it takes some milliseconds, which a program without it need not pay. May be called again and again.
  */
 export function noteCryptoCalls(): void {
-  if (sinks.length === 0 || cryptoWrapped || !isLoaded('crypto')) return
-  cryptoWrapped = true
+  const { length } = loadedModules()
+  // Asked between tests: nothing has been loaded since the last time, mostly.
+  if (sinks.length === 0 || length === looked) return
+  looked = length
+  if (!isLoaded('crypto')) return
   for (const plan of cryptoPlans()) wrap(plan)
   syncBuiltinESMExports()
 }
 
-let cryptoWrapped = false
-
-function isLoaded(name: string): boolean {
-  const { moduleLoadList } = process as { moduleLoadList?: unknown }
-  return Array.isArray(moduleLoadList) && moduleLoadList.includes(`NativeModule ${name}`)
-}
+/** So many modules were loaded when it was last looked for `node:crypto`. */
+let looked = 0
 
 function wrap(plan: Plan): void {
   const { owner, name } = plan

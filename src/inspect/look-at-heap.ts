@@ -2,12 +2,13 @@
 import v8 from 'node:v8'
 import { ProbeError } from '../errors.ts'
 import { asyncStacks } from './async-stacks.ts'
+import type { OwnerRule } from './await-graph.ts'
 import { driveSync, type InspectorCall, withSession } from './drive.ts'
 import type { AsyncFacts } from './facts.ts'
 import { takeSnapshotHere } from './heap/take.ts'
 import { HEAP_LIMITS, type HeapLimits } from './heap-limits.ts'
 import { factsFromStacks } from './stack-facts.ts'
-import { type InspectOptions, inspectSuspended, type OwnerRule } from './suspended.ts'
+import { type InspectOptions, inspectSuspended } from './suspended.ts'
 
 const MB = 1024 * 1024
 

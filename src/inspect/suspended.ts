@@ -1,26 +1,12 @@
 import { type AsyncStack, type AsyncStackFrame, asyncStacks } from './async-stacks.ts'
+import { awaitedBelow, type Entry, isLeaf, lowestBelow, type OwnerRule, reach, readEntries } from './await-graph.ts'
 import type { InspectorCall } from './drive.ts'
 import type { AsyncFacts, HeldBy, Position, SuspendedFunction } from './facts.ts'
-import { findAwaiters } from './heap/awaiters.ts'
-import { findGenerators, type HeapGenerator, registersOf } from './heap/generators.ts'
-import { code, type HeapGraph } from './heap/graph.ts'
+import type { HeapGraph } from './heap/graph.ts'
 import { findHolders, isProgramsOwn } from './heap/holders.ts'
 import { type Redact, releaseObjects, resolveFrame } from './heap/resolve.ts'
 import { drivenBy } from './heap/scheduled.ts'
 import { isUserScript } from './user-script.ts'
-
-/** Tells marker functions apart: a marker is an async function that awaits the body of one test or hook. */
-export interface OwnerRule {
-  /** Is this the script that defines the marker? */
-  script: (url: string) => boolean
-  /** Name of the marker function. Its label is the string argument that starts with `harrow:`. */
-  fn: string
-  /**
-   * Scripts of a runner that waits for nothing but sections. A look without a snapshot, which does not see every link between
-   * a marker and its body, takes what they wait for as the section's.
-   */
-  runner?: (url: string) => boolean
-}
 
 export interface InspectOptions {
   /** Is a script the user's? Default: {@link isUserScript}. */
@@ -42,28 +28,13 @@ export interface InspectOptions {
   redact?: Redact
 }
 
-const LABEL_PREFIX = 'harrow:'
-const CONTEXT = code('context')
 const MAX_LISTED = 500
 const MAX_LEAVES = 60
 /** For so many leaves the texts of what is scheduled are read. */
 const MOST_DRIVEN = 3
-const MAX_HOPS = 10_000
 
 // Kept at import: a test may replace the clock of the thread that is looked at.
 const now = performance.now.bind(performance)
-
-/** A suspended function with its place in the await graph. */
-interface Entry {
-  generator: HeapGenerator
-  user: boolean
-  label: string | null
-  awaiters: Entry[]
-  below: Entry[]
-  owner: string | null
-  /** No user's function stands below it; worked out when asked for. */
-  leaf?: boolean
-}
 
 /**
  * The suspended async functions of an idle thread, from its heap snapshot. The algorithm asks for inspector calls by
@@ -117,103 +88,6 @@ export function* inspectSuspended(
   return { suspended: [...facts.values()], nodes: heap.nodeCount, tookMs: now() - began, notes }
 }
 
-function readEntries(heap: HeapGraph, isUser: (url: string) => boolean, options: InspectOptions): Entry[] {
-  const { ownerRule: rule, preferOwner } = options
-  const byNode = new Map<number, Entry>()
-  for (const generator of findGenerators(heap)) {
-    const marker = rule !== undefined && generator.fn === rule.fn && rule.script(generator.script)
-    const label = marker ? readLabel(heap, generator) : null
-    const user = !marker && isUser(generator.script)
-    byNode.set(generator.node, { generator, user, label, awaiters: [], below: [], owner: null })
-  }
-  for (const entry of byNode.values()) {
-    const { node, results } = entry.generator
-    for (const awaiter of findAwaiters(heap, results, byNode, node)) {
-      const other = byNode.get(awaiter)!
-      entry.awaiters.push(other)
-      other.below.push(entry)
-    }
-    entry.awaiters.sort((a, b) => a.generator.id - b.generator.id)
-  }
-  const entries = [...byNode.values()]
-  for (const entry of entries) entry.owner = nearestLabel(entry)
-  linkSettlers(heap, byNode, preferOwner)
-  return entries
-}
-
-/** What waits beside the promise of each section: its limit. */
-const OF_THE_RUNNER = /^(?:Timeout|TaskDeadline|AbortSignal|variable)$/
-/** Keeps the promises of factories of mocks that run, which it does not settle itself. */
-const KEEPER = 'VitestMocker'
-
-/**
- * A leaf that nothing holds may wait for a function that is suspended itself and has the resolve function in its hands: that
- * of a queue which runs one job after the other, or a fixture below a test that is not async. That function stands below it.
- */
-function linkSettlers(heap: HeapGraph, byNode: ReadonlyMap<number, Entry>, preferOwner: string | undefined): void {
-  const owned = [...byNode.values()].filter(({ owner }) => owner !== null)
-  const isWanted = (entry: Entry): boolean => entry.owner === preferOwner
-  const first = [...owned.filter(isWanted), ...owned.filter((entry) => !isWanted(entry))].slice(0, MAX_LISTED)
-  const leaves = first.filter(isLeaf).slice(0, MAX_LEAVES)
-  for (const entry of first) delete entry.leaf
-  for (const leaf of leaves) {
-    const suspended = new Set<number>()
-    const held = findHolders(heap, awaitedBelow(leaf), undefined, suspended)
-    // A section itself waits for its limit as well, and for variables of the runner's.
-    if (leaf.user ? held.some(({ owner }) => owner !== KEEPER) : held.some(({ owner }) => !OF_THE_RUNNER.test(owner)))
-      continue
-    const chain = reach([leaf], 'awaiters').add(leaf)
-    const settlers = [...suspended].flatMap((node) => byNode.get(node) ?? [])
-    for (const settler of settlers) {
-      if (chain.has(settler) || settler.owner !== null || !hasUser(settler)) continue
-      settler.awaiters.push(leaf)
-      leaf.below.push(settler)
-      for (const entry of [settler, ...reach([settler], 'below')]) entry.owner ??= leaf.owner
-    }
-  }
-}
-
-function hasUser(entry: Entry): boolean {
-  return entry.user || [...reach([entry], 'below')].some(({ user }) => user)
-}
-
-function readLabel(heap: HeapGraph, generator: HeapGenerator): string | null {
-  for (const holder of [registersOf(heap, generator.node), heap.internal(generator.node, CONTEXT)]) {
-    if (holder < 0) continue
-    const end = heap.endEdge(holder)
-    for (let edge = heap.firstEdge(holder); edge < end; edge++) {
-      const value = heap.target(edge)
-      if (!heap.type(value).endsWith('string')) continue
-      const text = heap.flat(value)
-      if (text.startsWith(LABEL_PREFIX)) return text
-    }
-  }
-  return null
-}
-
-function nearestLabel(entry: Entry): string | null {
-  const seen = new Set([entry])
-  for (const at of seen) {
-    if (at.label !== null) return at.label
-    if (seen.size < MAX_HOPS) for (const awaiter of at.awaiters) seen.add(awaiter)
-  }
-  return null
-}
-
-/** Everything that `from` reaches along `awaiters` or `below`, without `from` itself. */
-function reach(from: readonly Entry[], direction: 'awaiters' | 'below'): Set<Entry> {
-  const reached = new Set<Entry>()
-  const queue = [...from]
-  while (queue.length > 0) {
-    for (const entry of queue.pop()![direction]) {
-      if (reached.has(entry)) continue
-      reached.add(entry)
-      queue.push(entry)
-    }
-  }
-  return reached
-}
-
 /** The entries to list: the owner's first, then users', then those between or below; each by heap id. */
 function choose(entries: readonly Entry[], options: InspectOptions, notes: string[]): Entry[] {
   const users = entries.filter((entry) => entry.user)
@@ -237,12 +111,6 @@ function choose(entries: readonly Entry[], options: InspectOptions, notes: strin
     chosen.length = MAX_LISTED
   }
   return chosen
-}
-
-function isLeaf(entry: Entry): boolean {
-  entry.leaf ??=
-    (entry.user || entry.label !== null) && ![...reach([entry], 'below')].some((below) => below.user && below !== entry)
-  return entry.leaf
 }
 
 /** Where only the program itself holds what is awaited: is there something scheduled whose code leads to it? */
@@ -270,16 +138,6 @@ function* findDrivers(
       })
     fact.heldBy.push(...(yield* drivenBy(heap, leaf.generator.node, between, running, isUser)))
   }
-}
-
-function lowestBelow(leaf: Entry): Entry[] {
-  return [...reach([leaf], 'below'), leaf].filter((entry) => entry.below.length === 0)
-}
-
-/** What a leaf waits for in the end, by way of functions of packages. */
-function awaitedBelow(leaf: Entry): number[] {
-  const lowest = lowestBelow(leaf)
-  return (lowest.length > 0 ? lowest : [leaf]).flatMap((entry) => entry.generator.awaits)
 }
 
 function holdersOf(heap: HeapGraph, leaf: Entry, ways: Set<number>): HeldBy[] {

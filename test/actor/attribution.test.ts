@@ -15,19 +15,7 @@ import { type Message, Msg } from '../../src/wire/messages.ts'
 import type * as Nest from '../fixtures/actors/nest.ts'
 import type * as Rude from '../fixtures/actors/rude.ts'
 import type * as Tally from '../fixtures/actors/tally.ts'
-import {
-  addressesOf,
-  BACKENDS,
-  BUSY,
-  eventually,
-  failure,
-  inFolder,
-  NEST,
-  PATIENT,
-  RUDE,
-  TALLY,
-  tree,
-} from './world.ts'
+import { addressesOf, BACKENDS, eventually, failure, inFolder, NEST, PATIENT, RUDE, TALLY, tree } from './world.ts'
 
 describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
   test('R-260 a context that its parent cancels ends without a word', async () => {
@@ -244,37 +232,32 @@ describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
 
   test('R-255 R-316 what a channel has started ends with it, and nothing else does', async () => {
     await inFolder(async (folder) => {
-      await tree(
-        backend,
-        async () => {
-          await openNursery(async (an) => {
-            const target = await an.startActor<typeof Rude>('target', { module: RUDE })
-            const other = await an.startActor<typeof Nest>('other', { module: NEST })
-            const mine = target.call('napping', 60_000).then(
-              () => 'awake',
-              (error: { name: string }) => error.name,
-            )
-            const error = await failure(
-              other.openContext('holdsCall', ['target', `${folder}/seen`], async () => {
-                // Its parent ends it without a word to those that it is connected to.
-                const child = [...an.children.values()].find(({ aid }) => aid.uuid === other.aid.uuid)
-                await child?.stop({ hard: true })
-                await sleep(60_000)
-              }),
-            )
-            expect(error).toBeInstanceOf(TransportClosed)
-            await eventually('its call has ended', () => existsSync(`${folder}/seen`))
-            expect(readFileSync(`${folder}/seen`, 'utf8')).toMatch(
-              /^ContextCancelled true the channel to other, .* gone$/m,
-            )
-            expect(await target.call('exclaim', 'here')).toBe('here!')
-            await target.cancelActor()
-            expect(await mine).toBe('ContextCancelled')
-          })
-          // On a busy machine the one actor is longer in finding the other.
-        },
-        BUSY,
-      )
+      await tree(backend, async () => {
+        await openNursery(async (an) => {
+          const target = await an.startActor<typeof Rude>('target', { module: RUDE })
+          const other = await an.startActor<typeof Nest>('other', { module: NEST })
+          const mine = target.call('napping', 60_000).then(
+            () => 'awake',
+            (error: { name: string }) => error.name,
+          )
+          const error = await failure(
+            other.openContext('holdsCall', ['target', `${folder}/seen`], async () => {
+              // Its parent ends it without a word to those that it is connected to.
+              const child = [...an.children.values()].find(({ aid }) => aid.uuid === other.aid.uuid)
+              await child?.stop({ hard: true })
+              await sleep(60_000)
+            }),
+          )
+          expect(error).toBeInstanceOf(TransportClosed)
+          await eventually('its call has ended', () => existsSync(`${folder}/seen`))
+          expect(readFileSync(`${folder}/seen`, 'utf8')).toMatch(
+            /^ContextCancelled true the channel to other, .* gone$/m,
+          )
+          expect(await target.call('exclaim', 'here')).toBe('here!')
+          await target.cancelActor()
+          expect(await mine).toBe('ContextCancelled')
+        })
+      })
     })
   })
 

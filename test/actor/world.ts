@@ -23,8 +23,6 @@ export const TALLY = moduleOf('tally')
 export const RUDE = moduleOf('rude')
 export const NEST = moduleOf('nest')
 
-/** One actor waits for an answer of another one, on a machine that gives it a fraction of a core. */
-export const BUSY: RootOptions = { deadlines: { probeAttempt: 20_000, handshakeOut: 20_000 } }
 /** A busy machine must not make an acknowledgement late where the order of things is looked at, or who acknowledged. */
 export const PATIENT: RootOptions = { deadlines: { cancelAck: 15_000, nurseryCancel: 15_000 } }
 

@@ -2,6 +2,7 @@ import { awaitedAt } from '../awaited.ts'
 import { type Leaf, leavesOf } from '../chains.ts'
 import type { AwaitFrame, HangClass, HangFacts, Verdict } from '../facts.ts'
 import { bestHolder } from '../holders.ts'
+import { isOfMocks } from '../waiting-line.ts'
 import { quote, sameLine, subject, where } from '../words.ts'
 import { circumstances, firstUser, siteOf, userStack } from './common.ts'
 
@@ -104,7 +105,7 @@ function isLoading(frame: AwaitFrame): boolean {
 function topLevelAwait(facts: HangFacts, leaf: Leaf | undefined): Verdict {
   const traced = firstUser(facts.lost?.awaited)
   // The import waits for the factory of a mock, which waits for what is lost.
-  const mocked = leaf?.heldBy.some(({ owner }) => owner === 'VitestMocker') === true
+  const mocked = leaf?.heldBy.some(isOfMocks) === true
   const culprit = (mocked ? traced : undefined) ?? leaf?.frame ?? traced
   const proven = facts.lost?.proven === true
   if (culprit === undefined) {

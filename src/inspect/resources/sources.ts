@@ -8,6 +8,7 @@ import net from 'node:net'
 import timers from 'node:timers'
 import workerThreads from 'node:worker_threads'
 import { monotonic } from '../../process/clean.ts'
+import { isLoaded } from '../loaded.ts'
 import {
   channelKind,
   childKind,
@@ -135,6 +136,7 @@ function netSources(patches: Patches, sink: HandleSink): void {
     const path = pathOf(args)
     const stack = new RawStack(wrapper, MOST_SOCKET_FRAMES)
     sink.made(path === '' ? socketKind : unixSocketKind, self as object, { detail: path }, stack)
+    // `node:http` takes 10 ms to load, which a program without it need not pay.
     if (!pooled && isLoaded('_http_agent')) {
       pooled = true
       agentSources(patches, sink)
@@ -146,12 +148,6 @@ function netSources(patches: Patches, sink: HandleSink): void {
     sink.made(udpKind, self as object, NO_DETAIL, new RawStack(wrapper))
     return result
   })
-}
-
-/** `node:http` takes 10 ms to load, which a program without it need not pay. */
-function isLoaded(name: string): boolean {
-  const { moduleLoadList } = process as { moduleLoadList?: unknown }
-  return Array.isArray(moduleLoadList) && moduleLoadList.includes(`NativeModule ${name}`)
 }
 
 /** Connections that an `http.Agent` keeps for the next request; it calls this below the request's constructor. */

@@ -154,6 +154,12 @@ export class ZygoteClient {
     return this.#open
   }
 
+  /** Within the very event, so before anybody whose order is lost can ask again. */
+  atClose(then: () => void): void {
+    if (this.#open) this.#socket.once('close', then)
+    else then()
+  }
+
   order(order: Order, events: OrderEvents): void {
     if (!this.#open) {
       events.lost('the zygote is gone')
@@ -232,24 +238,18 @@ const clients = new Map<string, Promise<ZygoteClient>>()
  *
  * @throws Error when none can be started
  */
-export async function zygoteFor(kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
+export function zygoteFor(kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
   const key = keyOf(kind)
-  const known = clients.get(key)
-  const client = await (known ?? begin(key, kind, env))
-  if (client.isOpen) return client
-  // It has just gone, and is about to be forgotten.
-  if (clients.get(key) === known) clients.delete(key)
-  return await (clients.get(key) ?? begin(key, kind, env))
-}
-
-function begin(key: string, kind: ZygoteKind, env: Readonly<Record<string, string>>): Promise<ZygoteClient> {
-  const client = find(key, kind, env)
-  clients.set(key, client)
-  const forget = (): void => {
-    if (clients.get(key) === client) clients.delete(key)
+  let client = clients.get(key)
+  if (!client) {
+    client = find(key, kind, env)
+    clients.set(key, client)
+    const forget = (): void => {
+      if (clients.get(key) === client) clients.delete(key)
+    }
+    client.then((one) => one.atClose(forget), forget)
+    atRuntimeEnd(endZygotes)
   }
-  client.then(({ closed }) => closed, forget).then(forget)
-  atRuntimeEnd(endZygotes)
   return client
 }
 
