@@ -72,8 +72,8 @@ export class Blame {
       .flatMap((file) => [...below(file)])
       .filter((task) => {
         const { startTime, duration = Number.POSITIVE_INFINITY } = task.result ?? {}
-        // A process tells its start in hundredths of a second.
-        return task.type === 'test' && startTime !== undefined && startTime <= at + 10 && at <= startTime + duration
+        if (task.type !== 'test' || startTime === undefined) return false
+        return startTime <= at + START_ERROR_MS && at - START_ERROR_MS <= startTime + duration
       })
     if (ran.length !== 1) return undefined
     return this.find({ tests: [ran[0]!.id], hook: null, suite: null, phase: 'test', file: path }, [])
@@ -87,6 +87,9 @@ export class Blame {
     return `${name}: ${message}\n${(lines.length > 0 ? lines : [line('<anonymous>', fallback)]).join('\n')}`
   }
 }
+
+/** A process tells its start in hundredths of a second, and the machine its age alike. */
+const START_ERROR_MS = 10
 
 /** Of tests that ran at the same time: the one in whose lines the stack stands; null when that is not clear. */
 function byLine(tasks: readonly Task[], frames: readonly Frame[], file: string, path: string | null): Task | null {

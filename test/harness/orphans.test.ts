@@ -51,6 +51,7 @@ const files: Record<string, string> = {
       const [pid] = await once(thread, 'message')
       await thread.terminate()
       expect(pid).toBeGreaterThan(0)
+      await pause(30)
     })
     test('after', () => pause(30))`,
   'scopes.test.ts': `
