@@ -80,12 +80,15 @@ function largest({ kept, pages }: ReturnType<typeof writtenPages>): { kept: Uint
 
 test.skipIf('missing' in calls)('what two children told is fetched ahead in later ones, as far as both told it', () => {
   // A child shares the memory in which it tells; here this process plays both.
-  const room = new ArrayBuffer(2 ** 19)
+  let room: ArrayBuffer | undefined
   const copied = new Set<number>()
   const play = (): HotPages => {
     const played = {
       ...(calls as ForkCalls),
-      shared: () => room,
+      shared(bytes: number) {
+        room ??= new ArrayBuffer(bytes)
+        return room
+      },
       copyNow(address: number, bytes: number) {
         for (let at = address; at < address + bytes; at += PAGE_BYTES) copied.add(at / PAGE_BYTES)
         return true

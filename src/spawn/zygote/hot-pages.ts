@@ -5,7 +5,18 @@
  * tables at all (MADV_POPULATE_READ). Which pages these are, the first children tell.
  */
 import { setTimer } from '../../process/clean.ts'
-import { commonPages, countPages, PAGE_BYTES, type PageRange, type Pages, pagesOf } from './pages.ts'
+import {
+  commonPages,
+  countPages,
+  entryBytes,
+  type Mapping,
+  mappingsOf,
+  PAGE_BYTES,
+  type Pages,
+  pagesIn,
+  pagesOf,
+  readEntries,
+} from './pages.ts'
 import type { ForkCalls } from './syscalls.ts'
 
 /** When a life has done what all children do. */
@@ -20,9 +31,17 @@ export interface Telling {
 const MOST_WRITTEN = 8192
 /** A page counts that so many children have: what one alone does is its own. */
 const SAMPLES = 2
-/** In memory that the zygote has in common with a child: how many ranges of each kind, plus 1 (0: not told yet); then these. */
-const HEADER = 2
-const MOST_RANGES = 8192
+/** Before the entries: 1 when they are there. */
+const HEADER_BYTES = 8
+
+/**
+ * Where a child tells its pages: its page tables as they are, in memory that the zygote has in common with it. To make ranges of them takes
+ * half as many pages as the whole life of a worker, and they would count as its own.
+ */
+interface Told {
+  room: Uint8Array
+  mappings: readonly Mapping[]
+}
 
 /** In a zygote: learns from its first children, and serves the later ones. */
 export class HotPages {
@@ -31,11 +50,11 @@ export class HotPages {
   readonly #mostWritten: number
   #hot: Pages | undefined
   #samples = 0
-  #free: Float64Array[] | undefined
+  #free: Uint8Array[] | undefined
   /** Where the child that is forked next tells its pages, in the child: where it does. */
-  #mine: Float64Array | undefined
+  #mine: Told | undefined
   /** Children that are to tell, by pid. */
-  readonly #tellers = new Map<number, Float64Array>()
+  readonly #tellers = new Map<number, Told>()
 
   constructor(calls: ForkCalls, telling: Telling, mostWritten: number = MOST_WRITTEN) {
     this.#calls = calls
@@ -47,26 +66,29 @@ export class HotPages {
   prepare(tells: boolean): void {
     this.#mine = undefined
     if (this.#samples === SAMPLES) return
-    for (const [pid, told] of this.#tellers) if (told[0] !== 0) this.ended(pid)
+    for (const [pid, { room }] of this.#tellers) if (room[0] !== 0) this.ended(pid)
     if (this.#samples === SAMPLES || !tells) return
+    const mappings = mappingsOf('self', this.#telling)
+    const bytes = HEADER_BYTES + entryBytes(mappings)
     try {
-      this.#free ??= Array.from({ length: SAMPLES }, () => this.#makeRoom())
+      // Twice as much, for the zygote may have grown when the second one is forked.
+      this.#free ??= Array.from({ length: SAMPLES }, () => new Uint8Array(this.#calls.shared(2 * bytes)))
     } catch {
       this.#free = []
     }
-    this.#mine = this.#free[0]
-    this.#mine?.fill(0, 0, HEADER)
-  }
-
-  #makeRoom(): Float64Array {
-    return new Float64Array(this.#calls.shared(8 * (HEADER + 4 * MOST_RANGES)))
+    const room = this.#free[0]
+    if (!room || room.length < bytes) return
+    room[0] = 0
+    this.#mine = { room, mappings }
   }
 
   /** The child is there. @param isOurs it is not collected yet: the pid is its own */
   watch(pid: number, isOurs: () => boolean): void {
-    if (!this.#mine) return
+    const told = this.#mine
+    if (!told) return
     this.#mine = undefined
-    this.#tellers.set(pid, this.#free!.shift()!)
+    this.#free!.shift()
+    this.#tellers.set(pid, told)
     const { after, files } = this.#telling
     if (after === 'itself') return
     setTimer(() => {
@@ -80,9 +102,9 @@ export class HotPages {
     const told = this.#tellers.get(pid)
     if (!told) return
     this.#tellers.delete(pid)
-    this.#free!.push(told)
-    const pages = readTold(told)
-    if (pages) this.#learn(pages)
+    const { room, mappings } = told
+    if (room[0] !== 0) this.#learn(pagesIn(room.subarray(HEADER_BYTES), mappings))
+    this.#free!.push(room)
   }
 
   #learn(pages: Pages): void {
@@ -110,18 +132,7 @@ export class HotPages {
     const told = this.#mine
     this.#mine = undefined
     if (!told) return
-    const { written, read } = pagesOf(process.pid, this.#telling)
-    if (written.length > MOST_RANGES || read.length > MOST_RANGES) return
-    told.set([...written, ...read].flat(), HEADER)
-    told.set([written.length + 1, read.length + 1])
+    const { room, mappings } = told
+    if (readEntries('self', mappings, room.subarray(HEADER_BYTES))) room[0] = 1
   }
-}
-
-function readTold(told: Float64Array): Pages | undefined {
-  if (told[0] === 0) return undefined
-  const written = told[0]! - 1
-  const read = told[1]! - 1
-  const range = (_: unknown, i: number): PageRange => [told[HEADER + 2 * i]!, told[HEADER + 2 * i + 1]!]
-  const ranges = Array.from({ length: written + read }, range)
-  return { written: ranges.slice(0, written), read: ranges.slice(written) }
 }

@@ -17,13 +17,14 @@ export const PAGE_BYTES = 4096
 const EXCLUSIVE = 1 << 24
 const PRESENT = 1 << 31
 const ENTRY_BYTES = 8
-const CHUNK_ENTRIES = 8192
 /** Address space that is only reserved, which has no pages. */
 const MOST_OF_A_MAPPING = 2 ** 18
 
 /** @returns none where the kernel does not tell, and of a process that is gone */
-export function pagesOf(pid: number, { files = false } = {}): Pages {
-  return { written: rangesOf(exclusivePages(pid)), read: files ? rangesOf(filePages(pid)) : [] }
+export function pagesOf(pid: number | 'self', options: { files?: boolean } = {}): Pages {
+  const mappings = mappingsOf(pid, options)
+  const entries = new Uint8Array(entryBytes(mappings))
+  return readEntries(pid, mappings, entries) ? pagesIn(entries, mappings) : { written: [], read: [] }
 }
 
 /** @returns those that both have: what one alone does is its own */
@@ -52,45 +53,85 @@ export function countPages(ranges: readonly PageRange[]): number {
 
 /** Pages of its writable memory that a process shares with nobody, by their numbers, ascending. */
 export function exclusivePages(pid: number): number[] {
-  return findPages(pid, /^([0-9a-f]+)-([0-9a-f]+) rw.p/gm, PRESENT | EXCLUSIVE)
+  return numbersOf(pagesOf(pid).written)
 }
 
-/** Pages of files that a process has in its tables, by their numbers, ascending. */
-function filePages(pid: number): number[] {
-  return findPages(pid, /^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ \S+ +\//gm, PRESENT)
+const numbersOf = (ranges: readonly PageRange[]): number[] =>
+  ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i))
+
+/** A stretch of a process's memory whose pages are of interest. */
+export interface Mapping {
+  first: number
+  count: number
+  /** Its own memory, or that of a file. */
+  kind: keyof Pages
 }
 
-function findPages(pid: number, mapping: RegExp, flags: number): number[] {
-  const found: number[] = []
-  let pagemap: number | undefined
+const WRITABLE = /^([0-9a-f]+)-([0-9a-f]+) rw.p/gm
+const OF_FILES = /^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ \S+ +\//gm
+const WANTED: Record<keyof Pages, number> = { written: PRESENT | EXCLUSIVE, read: PRESENT }
+
+/** @returns none of a process that is gone */
+export function mappingsOf(pid: number | 'self', { files = false } = {}): Mapping[] {
+  let maps: string
   try {
-    const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
-    pagemap = openSync(`/proc/${pid}/pagemap`, 'r')
-    for (const [, from, to] of maps.matchAll(mapping)) {
-      const first = Number.parseInt(from!, 16) / PAGE_BYTES
-      const count = Number.parseInt(to!, 16) / PAGE_BYTES - first
-      if (count <= MOST_OF_A_MAPPING) lookInto(pagemap, first, count, flags, found)
-    }
+    maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
   } catch {
-    // It has ended, or may not be looked at.
+    return []
+  }
+  const all = (pattern: RegExp, kind: keyof Pages): Mapping[] =>
+    [...maps.matchAll(pattern)].map(([, from, to]) => {
+      const first = Number.parseInt(from!, 16) / PAGE_BYTES
+      return { first, count: Number.parseInt(to!, 16) / PAGE_BYTES - first, kind }
+    })
+  return [...all(WRITABLE, 'written'), ...(files ? all(OF_FILES, 'read') : [])].filter(
+    ({ count }) => count <= MOST_OF_A_MAPPING,
+  )
+}
+
+export const entryBytes = (mappings: readonly Mapping[]): number =>
+  mappings.reduce((sum, { count }) => sum + count, 0) * ENTRY_BYTES
+
+/**
+ * Reads the page tables of these mappings, one behind the other, and makes nothing else: whoever looks at itself writes to pages by that.
+ *
+ * @returns false where the kernel does not tell
+ */
+export function readEntries(pid: number | 'self', mappings: readonly Mapping[], into: Uint8Array): boolean {
+  let pagemap: number | undefined
+  let at = 0
+  try {
+    pagemap = openSync(`/proc/${pid}/pagemap`, 'r')
+    for (const { first, count } of mappings) {
+      const end = at + count * ENTRY_BYTES
+      for (let from = at; from < end; ) {
+        const bytes = readSync(pagemap, into, from, end - from, first * ENTRY_BYTES + from - at)
+        if (bytes === 0) break
+        from += bytes
+      }
+      at = end
+    }
+    return true
+  } catch {
+    return false
   } finally {
     if (pagemap !== undefined) closeSync(pagemap)
   }
-  return found
 }
 
-function lookInto(pagemap: number, first: number, count: number, flags: number, found: number[]): void {
-  const bytes = Buffer.allocUnsafe(Math.min(count, CHUNK_ENTRIES) * ENTRY_BYTES)
-  for (let at = 0; at < count; ) {
-    const wanted = Math.min(CHUNK_ENTRIES, count - at) * ENTRY_BYTES
-    const entries = Math.floor(readSync(pagemap, bytes, 0, wanted, (first + at) * ENTRY_BYTES) / ENTRY_BYTES)
-    if (entries === 0) return
-    for (let i = 0; i < entries; i++) {
-      const upper = bytes.readInt32LE(i * ENTRY_BYTES + 4)
-      if ((upper & flags) === flags) found.push(first + at + i)
+/** What {@link readEntries} has read. */
+export function pagesIn(entries: Uint8Array, mappings: readonly Mapping[]): Pages {
+  const found: Record<keyof Pages, number[]> = { written: [], read: [] }
+  const bytes = Buffer.from(entries.buffer, entries.byteOffset, entries.length)
+  let at = 0
+  for (const { first, count, kind } of mappings) {
+    const flags = WANTED[kind]
+    const numbers = found[kind]
+    for (let i = 0; i < count; i++, at += ENTRY_BYTES) {
+      if ((bytes.readInt32LE(at + 4) & flags) === flags) numbers.push(first + i)
     }
-    at += entries
   }
+  return { written: rangesOf(found.written), read: rangesOf(found.read) }
 }
 
 /** Neighbours as one range. @param pages ascending */
