@@ -5,8 +5,9 @@ import { clearTick, setTick } from '../process/clean.ts'
 import { runDetached, type Scope } from '../scope/index.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress, parseAddress, socketAddress } from '../wire/address.ts'
+import type { Ahead } from '../wire/ahead.ts'
 import type { Channel } from '../wire/channel.ts'
-import { greetPeer } from '../wire/handshake.ts'
+import { greetPeer, greetTold } from '../wire/handshake.ts'
 import { type Aid, type Message, Msg } from '../wire/messages.ts'
 import { packError } from '../wire/remote-error.ts'
 import type { Transport } from '../wire/transport.ts'
@@ -32,6 +33,8 @@ export interface ChildBoot {
   /** The actor shares its process and its thread with its parent (`vm`): nothing of the process is its own. */
   shared?: boolean
   connect(): Promise<Transport>
+  /** What the parent would say first, where the child was told that with its order. */
+  told?: Ahead
   importModule(url: string): Promise<Record<string, unknown>>
   /** Ends the process, the thread, the context. */
   exit(code: number): void
@@ -61,8 +64,8 @@ export async function childMain(boot: ChildBoot): Promise<void> {
 const KEEP_ALIVE_MS = 2 ** 30
 
 async function live(boot: ChildBoot, scope: Scope): Promise<number> {
-  const { channel, parent } = await join(boot)
-  const inbox = new Inbox(channel)
+  const { channel, parent, told } = await join(boot)
+  const inbox = new Inbox(channel, told)
   // A module that waits for ever must not keep an actor alive whose parent is gone.
   inbox.onLost = () => boot.exit(1)
   const first = await inbox.first
@@ -104,8 +107,13 @@ async function live(boot: ChildBoot, scope: Scope): Promise<number> {
   }
 }
 
-async function join(boot: ChildBoot): Promise<{ channel: Channel; parent: Aid }> {
+async function join(boot: ChildBoot): Promise<{ channel: Channel; parent: Aid; told?: Message }> {
   const transport = await boot.connect()
+  if (boot.told && transport.trusted) {
+    const { parent, spec } = boot.told
+    const channel = greetTold(transport, { ...boot.aid, pid: process.pid })
+    return { channel, parent, told: [Msg.spec, spec] }
+  }
   const { channel, aid } = await greetPeer(transport, {
     self: { ...boot.aid, pid: process.pid },
     role: 'link',
@@ -195,10 +203,12 @@ class Inbox {
   #closed: TransportClosed | undefined
   #peer: Peer | undefined
 
-  constructor(channel: Channel) {
+  /** @param told the first message, where it has come in another way */
+  constructor(channel: Channel, told?: Message) {
     const first = Promise.withResolvers<Message | undefined>()
     this.first = first.promise
-    let any = false
+    let any = told !== undefined
+    if (told) first.resolve(told)
     channel.start(
       (message) => {
         if (this.#peer) this.#peer.receive(message)

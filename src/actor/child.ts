@@ -7,15 +7,15 @@ import type { ActorHandle, Backend, Exit, SpawnRequest } from '../spawn/backend.
 import { formatExit } from '../spawn/exit.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress } from '../wire/address.ts'
-import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
 import { lateAfter } from '../wire/late.ts'
-import { type Aid, type Message, Msg, uidOf } from '../wire/messages.ts'
+import { type Aid, Msg, uidOf } from '../wire/messages.ts'
 import type { Actor } from './actor.ts'
 import { Ladder } from './ladder.ts'
 import { log } from './log.ts'
 import type { Owned } from './loss.ts'
 import { Peer } from './peer.ts'
+import type { ChildLink } from './server.ts'
 import type { SpawnSpec } from './spec.ts'
 
 export type ChildState = 'booting' | 'running' | 'ending' | 'gone'
@@ -107,25 +107,30 @@ export class Child implements Owned {
     const server = this.actor.server
     const address = server?.addresses[0]
     if (!server || !address) throw new RuntimeFailure(`${this.actor} has no server for its children to dial.`)
-    const linked = Promise.withResolvers<{ channel: Channel; aid: Aid }>()
+    const linked = Promise.withResolvers<ChildLink>()
     linked.promise.catch(() => {})
-    const forget = server.expect(this.aid.uuid, (channel, aid) => linked.resolve({ channel, aid }))
-    const handle = backend.spawn({ ...request, aid: this.aid, parentAddr: formatAddress(address) })
+    const forget = server.expect(this.aid.uuid, linked.resolve)
+    // With the address, so that the child knows a registrar that is its parent, and asks it over this link.
+    const self = { ...this.actor.aid, addr: formatAddress(address) }
+    const handle = backend.spawn({
+      ...request,
+      aid: this.aid,
+      parentAddr: self.addr,
+      ahead: { parent: self, spec: this.#spec() },
+    })
     this.handle = handle
     log('runtime', `${this} starts`)
     if (handle.link) {
       acceptPeer(handle.link, {
-        // With the address, so that the child knows a registrar that is its parent, and asks it over this link.
-        self: { ...this.actor.aid, addr: formatAddress(address) },
+        self,
         registrar: this.actor.registry !== undefined,
         limitMs: this.actor.vars.deadlines.handshakeIn,
         // It is there when the child looks for it.
-        ahead: this.#spec(),
-      }).then(linked.resolve, linked.reject)
+        ahead: [Msg.spec, this.#spec()],
+      }).then(({ channel, aid }) => linked.resolve({ channel, aid, told: true }), linked.reject)
     }
     try {
-      const { channel, aid } = await this.#greeted(handle, linked.promise)
-      return this.#connect(channel, aid, handle.link !== null)
+      return this.#connect(await this.#greeted(handle, linked.promise))
     } catch (error) {
       await heldFor(() => this.#ladder.run({ hard: true }))
       throw error
@@ -134,10 +139,7 @@ export class Child implements Owned {
     }
   }
 
-  #greeted(
-    handle: ActorHandle,
-    linked: Promise<{ channel: Channel; aid: Aid }>,
-  ): Promise<{ channel: Channel; aid: Aid }> {
+  #greeted(handle: ActorHandle, linked: Promise<ChildLink>): Promise<ChildLink> {
     const limitMs = this.actor.vars.deadlines.handshakeIn
     return park({ reason: 'actor start', on: this.toString() }, (resolve, reject) => {
       const clear = lateAfter(limitMs, () => {
@@ -162,11 +164,11 @@ export class Child implements Owned {
     })
   }
 
-  #spec(): Message {
-    return [Msg.spec, { ...this.plan.spec, parent: this.actor.aid } satisfies SpawnSpec]
+  #spec(): SpawnSpec {
+    return { ...this.plan.spec, parent: this.actor.aid }
   }
 
-  #connect(channel: Channel, aid: Aid, hasSpec: boolean): Peer {
+  #connect({ channel, aid, told }: ChildLink): Peer {
     if (aid.uuid !== this.aid.uuid) {
       throw new MessagingError(`${this} says hello as ${aid.name}@${aid.uuid}`)
     }
@@ -174,7 +176,7 @@ export class Child implements Owned {
     peer.owned = this
     this.peer = peer
     this.state = 'running'
-    if (!hasSpec) peer.reply(this.#spec())
+    if (!told) peer.reply([Msg.spec, this.#spec()])
     peer.start()
     return peer
   }

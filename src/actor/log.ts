@@ -46,6 +46,9 @@ export function setLogName(name: string): void {
   who = name
 }
 
+/** The actor that each line names. */
+export const logName = (): string => who
+
 /** Would a line of this level be written? For texts that cost something to make. */
 export function logs(level: LogLevel): boolean {
   return LOG_LEVELS.indexOf(level) <= threshold

@@ -1,16 +1,17 @@
 /**
  * One life of an actor in the memory of the zygote, from the dial to the end, before the first fork: V8 compiles a function
- * when it is first called, and each child would pay for that anew, in time and in pages of its own. Nothing of the process
- * is touched (`shared`), and nothing is left: no actor, no variables, no connection, no file.
+ * when it is first called, and each child would pay for that anew, in time and in pages of its own. Nothing is left: no actor,
+ * no variables, no listener, no connection, no file.
  */
 import { clearTimer, setTimer } from '../process/clean.ts'
-import { formatAddress, socketAddress } from '../wire/address.ts'
+import { formatAddress, parseAddress, socketAddress } from '../wire/address.ts'
 import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
 import { dial, listen } from '../wire/listener.ts'
 import { type Message, Msg } from '../wire/messages.ts'
 import { childMain } from './child-main.ts'
-import { getRuntimeVars } from './runtime-vars.ts'
+import { logLevel, logName, setLogLevel, setLogName } from './log.ts'
+import { getRuntimeVars, setRuntimeVars } from './runtime-vars.ts'
 import type { SpawnSpec } from './spec.ts'
 
 const NAME = 'rehearsal'
@@ -21,22 +22,27 @@ const LIMIT_MS = 5000
 
 /** Never rejects: a child whose functions are not compiled is slower, and that is all. */
 export async function rehearse(): Promise<void> {
+  const before = { name: logName(), level: logLevel(), vars: getRuntimeVars() }
   try {
     await once()
   } catch (error) {
     console.error(`harrow: the zygote could not rehearse: ${error instanceof Error ? error.stack : String(error)}`)
+  } finally {
+    setLogName(before.name)
+    setLogLevel(before.level)
+    setRuntimeVars(before.vars)
   }
 }
 
 async function once(): Promise<void> {
   const address = socketAddress('uds', NAME)
+  const addr = formatAddress(address)
   const parent = Promise.withResolvers<void>()
   const listener = await listen(address, {
     unique: true,
     onTransport: (transport) => {
-      const addr = formatAddress(address)
       acceptPeer(transport, { self: { ...SELF, addr }, registrar: true, limitMs: LIMIT_MS })
-        .then(({ channel }) => playParent(channel, addr))
+        .then(({ channel }) => playParent(channel))
         .then(parent.resolve, parent.reject)
     },
   })
@@ -45,9 +51,9 @@ async function once(): Promise<void> {
     void childMain({
       aid: { name: NAME, uuid: NAME },
       method: 'zygote',
-      ownProcess: false,
-      shared: true,
-      connect: () => dial(listener.address, { limitMs: LIMIT_MS }),
+      ownProcess: true,
+      told: { parent: { ...SELF, addr }, spec: specOf(addr) },
+      connect: () => dial(parseAddress(addr), { limitMs: LIMIT_MS }),
       importModule: (url) => import(url),
       exit: ended.resolve,
     })
@@ -64,10 +70,9 @@ async function once(): Promise<void> {
 /** With its address it is the registrar that the child knows, and asks over this link. */
 const SELF = { name: 'parent', uuid: 'parent' }
 
-/** What a parent says to a child: the spec, an answer to its registration, one call, and that it is to end. */
-function playParent(channel: Channel, addr: string): Promise<void> {
+function specOf(addr: string): SpawnSpec {
   const vars = { ...getRuntimeVars({ clear: true }), registryAddrs: [addr], rootMailbox: addr, rootAddrs: [addr] }
-  const spec: SpawnSpec = {
+  return {
     parent: { ...SELF, addr },
     vars,
     modules: [MODULE],
@@ -77,6 +82,10 @@ function playParent(channel: Channel, addr: string): Promise<void> {
     childSigint: 'ipc',
     lineage: NAME,
   }
+}
+
+/** What a parent says to a child that was told its spec: an answer to its registration, one call, and that it is to end. */
+function playParent(channel: Channel): Promise<void> {
   const CALL = 2
   const END = 1
   return new Promise((resolve, reject) => {
@@ -96,7 +105,6 @@ function playParent(channel: Channel, addr: string): Promise<void> {
       clearTimer(timer)
       resolve()
     })
-    channel.send([Msg.spec, spec])
     channel.send([Msg.start, CALL, '', 'rehearse', [{ n: 1, text: 'a' }], 'func', null])
   })
 }

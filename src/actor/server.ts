@@ -12,7 +12,15 @@ import { Peer } from './peer.ts'
 
 /** A child that we wait for: its link arrives by its uuid. */
 interface Expected {
-  resolve(channel: Channel, aid: Aid): void
+  resolve(link: ChildLink): void
+}
+
+/** A child has dialled. */
+export interface ChildLink {
+  channel: Channel
+  aid: Aid
+  /** It has its spec already. */
+  told: boolean
 }
 
 export class Server {
@@ -42,7 +50,7 @@ export class Server {
   }
 
   /** The link of a child that is about to dial. @returns a function that takes the expectation back */
-  expect(uuid: string, resolve: (channel: Channel, aid: Aid) => void): () => void {
+  expect(uuid: string, resolve: (link: ChildLink) => void): () => void {
     this.#expected.set(uuid, { resolve })
     return () => {
       this.#expected.delete(uuid)
@@ -80,11 +88,11 @@ export class Server {
       void channel.close(100)
       return
     }
-    if (role === 'link') {
+    if (role === 'link' || role === 'told') {
       const expected = this.#expected.get(aid.uuid)
       if (expected) {
         this.#expected.delete(aid.uuid)
-        expected.resolve(channel, aid)
+        expected.resolve({ channel, aid, told: role === 'told' })
         return
       }
       log('warning', `${aid.name} dials as a child, and none of that id is expected`)

@@ -1,5 +1,6 @@
 /** The contract of a spawn backend: the rest of the runtime uses nothing else of it (R-602). */
 import type { ProcessIdentity } from '../process/identity.ts'
+import type { Ahead } from '../wire/ahead.ts'
 import type { Aid } from '../wire/messages.ts'
 import type { Transport } from '../wire/transport.ts'
 import type { SpawnMethod } from './methods.ts'
@@ -16,6 +17,8 @@ export interface SpawnRequest {
   aid: Aid
   /** Address that the child dials, for backends whose handle has no `link`. */
   parentAddr: string
+  /** What the parent says first, for a backend that hands it to the child before that dials. */
+  ahead?: Ahead
   /** Node flags of the child. */
   execArgv: readonly string[]
   /** The whole environment of the child, labels included. */

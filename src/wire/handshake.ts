@@ -70,6 +70,7 @@ export function acceptPeer(transport: Transport, options: AcceptOptions): Promis
     }
     const hello = checkHello(await channel.next(), transport)
     const trusted = transport.trusted
+    if (trusted && hello[3] === 'told') return { channel, aid: hello[2], role: 'told', registrar: hello[4] }
     const key = trusted ? undefined : (options.key ?? (await userKey()))
     const nonce = trusted ? null : crypto().randomBytes(NONCE_BYTES)
     const proof = key ? sign(key, hello[5], 'acceptor') : null
@@ -82,6 +83,13 @@ export function acceptPeer(transport: Transport, options: AcceptOptions): Promis
     }
     return { channel, aid: hello[2], role: hello[3], registrar: hello[4] }
   })
+}
+
+/** The dialler's side of one that has been told its parent's hello: it waits for nothing. */
+export function greetTold(transport: Transport, self: Aid): Channel {
+  const channel = new Channel(transport)
+  channel.send([Msg.hello, PROTOCOL, self, 'told', false, null, null])
+  return channel
 }
 
 function checkHello(message: Message, { peer }: Transport): Hello {

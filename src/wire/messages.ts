@@ -38,8 +38,11 @@ export const Msg = {
   cancelPending: 14,
 } as const
 
-/** What a dialler wants: `link` is a child on its way to its parent, `probe` only asks who listens (R-513). */
-export type Role = 'link' | 'peer' | 'probe'
+/**
+ * What a dialler wants: `link` is a child on its way to its parent, `told` one that has its parent's hello and spec already (see
+ * {@link file://./ahead.ts}), `probe` only asks who listens (R-513).
+ */
+export type Role = 'link' | 'told' | 'peer' | 'probe'
 
 /** First message of both sides. */
 export type Hello = [

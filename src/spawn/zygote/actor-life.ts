@@ -3,10 +3,11 @@ import { childMain } from '../../actor/child-main.ts'
 import { rehearse } from '../../actor/rehearsal.ts'
 import { setTimer } from '../../process/clean.ts'
 import { parseAddress } from '../../wire/address.ts'
+import type { Ahead } from '../../wire/ahead.ts'
 import { dial } from '../../wire/listener.ts'
 import { DIAL_MS } from '../process-entry.ts'
 import type { Life } from './child.ts'
-import { type Order, ZYGOTE_FLAGS } from './protocol.ts'
+import { ACTOR_ZYGOTE_FLAGS, type Order } from './protocol.ts'
 import { warmModules } from './warm-modules.ts'
 
 /** What an actor's order says beside what every order says. */
@@ -14,6 +15,7 @@ export interface ActorTask {
   name: string
   uuid: string
   parentAddr: string
+  told?: Ahead
 }
 
 /** From a fork until its child has done what all children do. */
@@ -35,7 +37,7 @@ export const actorLife: Life = {
       `--harrow-parent=${parentAddr}`,
       ...(stay ? ['--harrow-stay'] : []),
     ]
-    process.execArgv = process.execArgv.filter((flag) => !ZYGOTE_FLAGS.includes(flag))
+    process.execArgv = process.execArgv.filter((flag) => !ACTOR_ZYGOTE_FLAGS.includes(flag))
   },
 
   rehearse,
@@ -44,11 +46,12 @@ export const actorLife: Life = {
   live({ task }: Order, { calls }) {
     // What was read and compiled until then is a tenth of its own memory.
     setTimer(() => calls.trimHeap(), TRIM_MS).unref()
-    const { name, uuid, parentAddr } = task as ActorTask
+    const { name, uuid, parentAddr, told } = task as ActorTask
     return childMain({
       aid: { name, uuid },
       method: 'zygote',
       ownProcess: true,
+      ...(told && { told }),
       connect: () => dial(parseAddress(parentAddr), { limitMs: DIAL_MS }),
       importModule: async (url) => warmModules.get(url) ?? (await import(url)),
       exit: (code) => process.exit(code),

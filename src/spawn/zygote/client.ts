@@ -11,7 +11,17 @@ import { lateAfter } from '../../wire/late.ts'
 import { atRuntimeEnd } from '../at-runtime-end.ts'
 import { entryPath } from '../entry-path.ts'
 import { OutputTail } from '../output.ts'
-import { type Order, onMessages, type Reply, ROOM_ENV, SPARE_ENV, say, ZYGOTE_ENV, ZYGOTE_FLAGS } from './protocol.ts'
+import {
+  ACTOR_ZYGOTE_FLAGS,
+  type Order,
+  onMessages,
+  type Reply,
+  ROOM_ENV,
+  SPARE_ENV,
+  say,
+  ZYGOTE_ENV,
+  ZYGOTE_FLAGS,
+} from './protocol.ts'
 
 /** What a zygote must have in common with whoever asks it. */
 export interface ZygoteKind {
@@ -86,7 +96,7 @@ export class ZygoteClient {
       process.execPath,
       [
         ...kind.execArgv,
-        ...ZYGOTE_FLAGS,
+        ...(kind.entry === undefined ? ACTOR_ZYGOTE_FLAGS : ZYGOTE_FLAGS),
         kind.entry ?? entryPath('zygote'),
         ...(kind.bare ? [] : defaultWarm()),
         ...kind.warm,

@@ -2,6 +2,7 @@
 import { constants } from 'node:os'
 import { clearTimer, setTimer } from '../../process/clean.ts'
 import { identify, isRunning, signalProcess } from '../../process/identity.ts'
+import { isPlain } from '../../wire/ahead.ts'
 import { lateAfter } from '../../wire/late.ts'
 import type { Exit, SpawnRequest } from '../backend.ts'
 import { OutputTail } from '../output.ts'
@@ -9,7 +10,7 @@ import type { ActorTask } from './actor-life.ts'
 import { handDown, type ZygoteClient, type ZygoteKind, zygoteFor } from './client.ts'
 import { LifePipe } from './life-pipe.ts'
 import { type Output, openOutput } from './output.ts'
-import { type Order, ZYGOTE_ENV, ZYGOTE_FLAGS } from './protocol.ts'
+import { ACTOR_ZYGOTE_FLAGS, type Order, ZYGOTE_ENV } from './protocol.ts'
 import { type ForkCalls, loadForkCalls } from './syscalls.ts'
 
 export type ForkResult =
@@ -69,11 +70,12 @@ export function orderActor(request: SpawnRequest, events: BirthEvents): Ticket {
   }
 }
 
-function planOf({ aid, parentAddr, env, execArgv, output, options }: SpawnRequest, tail: OutputTail): Plan {
+function planOf({ aid, parentAddr, ahead, env, execArgv, output, options }: SpawnRequest, tail: OutputTail): Plan {
   const { warm = [], bare, spare, cwd = process.cwd(), onParentLost, retries, forkReturn } = options
+  const told = ahead && isPlain(ahead) ? { told: ahead } : undefined
   const kind: ZygoteKind = {
     tree: env.HARROW_TREE ?? '',
-    execArgv: execArgv.filter((flag) => !ZYGOTE_FLAGS.includes(flag)),
+    execArgv: execArgv.filter((flag) => !ACTOR_ZYGOTE_FLAGS.includes(flag)),
     warm: warm as readonly string[],
     ...(bare === true && { bare: true }),
     ...(spare === false && { spareless: true }),
@@ -81,7 +83,7 @@ function planOf({ aid, parentAddr, env, execArgv, output, options }: SpawnReques
   return {
     zygote: () => zygoteFor(kind, env),
     order: (zygote) => ({
-      task: { name: aid.name, uuid: aid.uuid, parentAddr } satisfies ActorTask,
+      task: { name: aid.name, uuid: aid.uuid, parentAddr, ...told } satisfies ActorTask,
       env: { ...env, [ZYGOTE_ENV]: handDown(kind, zygote) },
       cwd: cwd as string,
       umask: process.umask(),
