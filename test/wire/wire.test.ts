@@ -13,11 +13,12 @@ import {
   preferAddresses,
   socketPath,
 } from '../../src/wire/address.ts'
+import { isPlain } from '../../src/wire/ahead.ts'
 import { Channel } from '../../src/wire/channel.ts'
 import { Decoder, Encoder } from '../../src/wire/codec.ts'
 import { registerErrorTypes } from '../../src/wire/error-box.ts'
 import { Splitter } from '../../src/wire/frame.ts'
-import { acceptPeer, greetPeer } from '../../src/wire/handshake.ts'
+import { acceptPeer, greetPeer, greetTold } from '../../src/wire/handshake.ts'
 import { dial, type Listener, listen } from '../../src/wire/listener.ts'
 import { type Message, Msg } from '../../src/wire/messages.ts'
 import { packError, unpackError } from '../../src/wire/remote-error.ts'
@@ -407,6 +408,50 @@ describe('a handshake', () => {
       expect(got[0]).toEqual([Msg.stop, 7])
     },
   )
+
+  test('R-006 a child that was told its parent’s hello is not answered, and what follows arrives on both sides', async () => {
+    const [a, b] = await pair('uds')
+    const accepting = acceptPeer(b, greet)
+    const near = greetTold(a, { name: 'child', uuid: 'u3' })
+    near.send([Msg.stop, 7])
+    const far = await accepting
+    expect([far.aid.uuid, far.role]).toEqual(['u3', 'told'])
+    far.channel.send([Msg.stop, 8])
+    const got: Record<'near' | 'far', Message[]> = { near: [], far: [] }
+    near.start(
+      (message) => got.near.push(message),
+      () => {},
+    )
+    far.channel.start(
+      (message) => got.far.push(message),
+      () => {},
+    )
+    await eventually('both have come', () => got.near.length + got.far.length === 2)
+    expect(got).toEqual({ near: [[Msg.stop, 8]], far: [[Msg.stop, 7]] })
+  })
+
+  test('R-146 over TCP nobody is let in who only says that it was told', async () => {
+    const [a, b] = await pair('tcp')
+    const accepting = failure(acceptPeer(b, { ...greet, key: Buffer.alloc(32, 1) }))
+    greetTold(a, SELF)
+    expect(await accepting).toMatchObject({ code: 'HARROW_PROTOCOL' })
+  })
+
+  test.each([
+    [true, { parent: { name: 'a', pid: 1 }, list: [null, true, 1.5, ''] }],
+    [false, { limit: Number.POSITIVE_INFINITY }],
+    [false, [Number.NaN]],
+    [false, [-0]],
+    [false, { absent: undefined }],
+    [false, { since: new Date(0) }],
+    [false, new Map([[1, 2]])],
+    [false, { big: 1n }],
+    [false, [() => 1]],
+    [false, Object.create(null)],
+  ])('%s: %o is the same when it has been JSON', (expected, value) => {
+    expect(isPlain(value)).toBe(expected)
+    if (expected) expect(JSON.parse(JSON.stringify(value))).toEqual(value)
+  })
 
   test('R-146 another key is refused on both sides', async () => {
     const [a, b] = await pair('tcp')
