@@ -12,7 +12,7 @@ const files: Record<string, string> = {
     import http from 'node:http'
     import net from 'node:net'
     import { tmpdir } from 'node:os'
-    import { join } from 'node:path'
+    import { join } from 'node:path'; import { setInterval as every } from 'node:timers/promises'
     import { BroadcastChannel, Worker } from 'node:worker_threads'
     import { expect, test } from 'vitest'
     test('interval', () => { setInterval(() => {}, 1000) }) // 12
@@ -46,13 +46,14 @@ const files: Record<string, string> = {
       await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve)) // 40
       expect(await (await fetch('http://127.0.0.1:' + server.address().port)).text()).toBe('ok')
     })
-    test('three of a kind', () => { for (let i = 0; i < 3; i++) setInterval(() => {}, 1000) }) // 43`,
+    test('three of a kind', () => { for (let i = 0; i < 3; i++) setInterval(() => {}, 1000) }) // 43
+    test('a loop over an interval', () => { void (async () => { for await (const _ of every(50_000)) void _ })() }) // 44`,
   'healthy.test.ts': `
     import { once } from 'node:events'
     import { watch, mkdtempSync, rmSync } from 'node:fs'
     import http from 'node:http'
     import { tmpdir } from 'node:os'
-    import { join } from 'node:path'
+    import { join } from 'node:path'; import { setInterval as every } from 'node:timers/promises'
     import { Worker } from 'node:worker_threads'
     import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
     let shared, lazy
@@ -67,6 +68,14 @@ const files: Record<string, string> = {
       const watcher = watch(folder); watcher.close(); rmSync(folder, { recursive: true })
       const worker = new Worker('', { eval: true }); await once(worker, 'exit')
       const timer = setTimeout(() => {}, 60_000); clearTimeout(timer)
+    })
+    test('leaves its loops', async () => {
+      for await (const n of every(1, 7)) { expect(n).toBe(7); break }
+      const stop = new AbortController()
+      const loop = (async () => { for await (const _ of every(50_000, null, { signal: stop.signal })) void _ })()
+      stop.abort()
+      await expect(loop).rejects.toThrow('aborted')
+      every(50_000)
     })
     test('unrefs', () => { setInterval(() => {}, 1000).unref() })
     test('fakes the clock', () => {
@@ -122,6 +131,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
     ['udp socket', 'UdpSocket', [34]],
     ['http server with a client', 'Server', [40]],
     ['three of a kind', 'Interval', [43]],
+    ['a loop over an interval', 'Interval', [44]],
   ])('the test "%s" is named with its %s and the line', (title, kind, lines) => {
     const found = leaks('kinds.test.ts', title)
     expect(found.map((l) => [l.kind, l.class, l.created?.path, l.created?.line])).toEqual(
@@ -168,7 +178,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
   test("leaks: 'error' fails the very tests that leaked", () => {
     expect(error.run.code).toBe(1)
     const failed = [...error.status].filter(([, status]) => status === 'failed').map(([name]) => name)
-    expect(failed).toHaveLength(10)
+    expect(failed).toHaveLength(11)
     expect(error.status.get('kinds.test.ts > healthy')).toBe('passed')
     expect(error.assertions.get('kinds.test.ts > interval')?.failureMessages.join()).toMatch(
       /LeakError: "interval" left open: Interval \(every 1000 ms\).*kinds\.test\.ts:11/s,

@@ -87,6 +87,31 @@ export const timerKind: HandleKind = {
   },
 }
 
+/** Values of `setInterval` of `timers/promises`, whose timer is Node's own. */
+export class IntervalValues {
+  readonly ms: unknown
+  readonly ref: boolean
+  readonly signal: AbortSignal | undefined
+  ended = false
+
+  constructor(ms: unknown, ref: boolean, signal: AbortSignal | undefined) {
+    this.ms = ms
+    this.ref = ref
+    this.signal = signal
+  }
+}
+
+export const intervalValuesKind: HandleKind = {
+  name: () => 'Interval',
+  phase: (thing) => {
+    const { ended, signal } = thing as IntervalValues
+    return ended || signal?.aborted ? 'closed' : 'open'
+  },
+  ref: (thing) => (thing as IntervalValues).ref,
+  what: (thing) => `every ${(thing as IntervalValues).ms ?? 1} ms, until its loop is left or its signal aborted`,
+  own: true,
+}
+
 /** `127.0.0.1:80`, `[::1]:80`. */
 function hostAndPort(host: string | undefined, port: number | undefined): string {
   if (port === undefined) return ''

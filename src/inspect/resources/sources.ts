@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
+import timersPromises from 'node:timers/promises'
 import workerThreads from 'node:worker_threads'
 import { monotonic } from '../../process/clean.ts'
 import { isLoaded } from '../loaded.ts'
@@ -15,6 +16,8 @@ import {
   descriptorKind,
   fileHandleKind,
   type HandleKind,
+  IntervalValues,
+  intervalValuesKind,
   type Note,
   OpenDescriptor,
   portKind,
@@ -122,6 +125,45 @@ function timerSources(patches: Patches, sink: HandleSink): void {
       return timer
     })
   }
+  intervalSources(patches, sink, budget)
+}
+
+/**
+ * The timer begins with the first value that is asked for, and ends with the generator or with the signal. Nobody holds the generator while its reader is
+ * busy, so it is watched by its own methods and not by being there.
+ */
+function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget): void {
+  patches.wrap([timersPromises], 'setInterval', (original, self, args, wrapper) => {
+    const values = Reflect.apply(original, self, args)
+    const stack = budget.take(wrapper)
+    const signal = plainProperty(args[2], 'signal')
+    const interval = new IntervalValues(
+      args[0],
+      plainProperty(args[2], 'ref') !== false,
+      signal instanceof AbortSignal ? signal : undefined,
+    )
+    let begun = false
+    const watch = (name: string, then: () => void): void => {
+      const method = (values as Record<string, unknown>)[name]
+      if (typeof method !== 'function') return
+      const value = (...given: unknown[]): unknown => {
+        then()
+        return Reflect.apply(method, values, given)
+      }
+      Object.defineProperty(values, name, { value, configurable: true, writable: true })
+    }
+    const end = (): void => {
+      interval.ended = true
+    }
+    if (typeof values !== 'object' || values === null) return values
+    watch('next', () => {
+      if (!begun && !interval.ended) sink.made(intervalValuesKind, interval, NO_DETAIL, stack)
+      begun = true
+    })
+    watch('return', end)
+    watch('throw', end)
+    return values
+  })
 }
 
 function netSources(patches: Patches, sink: HandleSink): void {

@@ -9,6 +9,7 @@ import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import timers from 'node:timers'
+import timersPromises from 'node:timers/promises'
 import tls from 'node:tls'
 import { promisify } from 'node:util'
 import workerThreads, { MessageChannel as NamedChannel, Worker } from 'node:worker_threads'
@@ -304,6 +305,29 @@ describe.skipIf(process.platform === 'win32')('live handles', () => {
       'Timeout',
       'Interval',
     ])
+  })
+
+  it('lists an interval of timers/promises from its first value until its loop is left or its signal aborted', async () => {
+    const stop = new AbortController()
+    const values = timersPromises.setInterval(50_000, null, { signal: stop.signal })
+    const line = here() - 1
+    expect(shown()).toEqual([])
+    const first = values[Symbol.asyncIterator]().next()
+    expect(shown()).toEqual(['Interval every 50000 ms, until its loop is left or its signal aborted'])
+    expect(listed().map(userLine)).toEqual([line])
+    let n = 0
+    for await (const value of timersPromises.setInterval(1, 'x')) {
+      expect([value, shown().length]).toEqual(['x', 2])
+      if (++n === 2) break
+    }
+    expect(shown()).toHaveLength(1)
+    stop.abort()
+    await expect(first).rejects.toThrow('aborted')
+    expect(shown()).toEqual([])
+    for await (const _ of timersPromises.setInterval(1, null, { ref: false })) {
+      expect(shown()).toEqual([])
+      break
+    }
   })
 
   it('lists nothing after a fetch from a server that is closed, a child that ended, and timers that fired', async () => {
