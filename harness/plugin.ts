@@ -1,4 +1,5 @@
 import type { TestProject, Vitest } from 'vitest/node'
+import { nodeProblem } from '../src/process/node-version.ts'
 import { BACKEND_ENV, gate, LOGLEVEL_ENV, logLevelProblem, TRANSPORT_ENV } from './backend.ts'
 import { matrixProjects } from './matrix.ts'
 import { type HarrowOptions, type ResolvedOptions, resolveOptions } from './options.ts'
@@ -47,6 +48,7 @@ export function harrow(options?: HarrowOptions): HarrowPlugin {
     },
     async configureVitest({ vitest, project }) {
       if (process.env.HARROW === 'off') return
+      if (!configured) warnOfOldNode()
       configured = true
       await choose(project, resolved)
       const { install } = await import('./install.ts')
@@ -89,6 +91,12 @@ function refuse(problem: string | undefined): void {
  * vitest runs the plugins of a root config only for the projects that extend it. When every project has a config file
  * of its own and none lists the plugin, nothing of harrow would run, and nothing would say so.
  */
+function warnOfOldNode(): void {
+  const old = nodeProblem()
+  if (old)
+    console.error(` harrow: ${old}, and vitest 5 too: here it can be wrong about what hangs. Run vitest with one.`)
+}
+
 function warnWithoutProject(projects: unknown): void {
   if (!Array.isArray(projects) || !projects.some((entry) => typeof entry === 'string')) return
   setTimeout(() => {

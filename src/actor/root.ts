@@ -8,6 +8,7 @@ import { Interrupted, isCancelled, isMultiCancelled, RuntimeFailure, thrownText,
 import { clearTick, setTick } from '../process/clean.ts'
 import { ownStart } from '../process/identity.ts'
 import { makeFolder } from '../process/make-folder.ts'
+import { nodeProblem } from '../process/node-version.ts'
 import { currentScope, runDetached, type Scope, shield, TaskNursery } from '../scope/index.ts'
 import { MAX_MS, shown } from '../scope/limits.ts'
 import { heldFor } from '../scope/scope.ts'
@@ -112,6 +113,8 @@ export async function openRoot<T>(
   const [options, body] = typeof first === 'function' ? [{}, first] : [first, second]
   if (typeof body !== 'function') throw new UsageError(`openRoot() expects a function, got ${typeof body}.`)
   check(options)
+  const old = nodeProblem()
+  if (old) throw new UsageError(`${old}. Run the program with one.`)
   const open = processActor()
   if (open) throw new RuntimeFailure(`${open} is already open in this process: there is one root in a process.`)
   if (opening) throw new RuntimeFailure('a root is already being opened in this process.')
