@@ -49,6 +49,8 @@ const LONGEST_DETAIL = 200
 /** There are 24 frames of undici's between `fetch` and its socket. */
 const MOST_SOCKET_FRAMES = 64
 const require = createRequire(import.meta.url)
+// An environment such as jsdom has one of its own, which Node's timers do not take.
+const NodeAbortSignal = AbortSignal
 const NO_DETAIL: Note = { detail: '' }
 const MOST_STACKS = 1000
 const BUDGET_MS = 100
@@ -140,7 +142,7 @@ function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget
     const interval = new IntervalValues(
       args[0],
       plainProperty(args[2], 'ref') !== false,
-      signal instanceof AbortSignal ? signal : undefined,
+      signal instanceof NodeAbortSignal ? signal : undefined,
     )
     let begun = false
     const watch = (name: string, then: () => void): void => {
