@@ -66,7 +66,8 @@ function bundleWorkerEntry(made: string, work: string): boolean {
     'warn',
   ]
   const bundled = spawnSync(process.execPath, args, {
-    cwd: root,
+    // Names of files are hashes of what is in them, comments with paths from here included.
+    cwd: work,
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: 60_000,
   })
@@ -136,7 +137,7 @@ function bundleRuntime(made: string, work: string): boolean {
   )
   const args = [binOf('rolldown'), '-c', config, '--log-level', 'warn']
   const bundled = spawnSync(process.execPath, args, {
-    cwd: root,
+    cwd: work,
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: 60_000,
   })

@@ -59,7 +59,8 @@ function bundleLoader(made: string, work: string): string | undefined {
   writeFileSync(config, `export default ${JSON.stringify({ input, platform: 'node', output })}\n`)
   const args = [binOf('rolldown'), '-c', config, '--log-level', 'warn']
   const bundled = spawnSync(process.execPath, args, {
-    cwd: root,
+    // Names of files are hashes of what is in them, comments with paths from here included.
+    cwd: work,
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: 60_000,
   })
