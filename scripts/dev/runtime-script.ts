@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { minifySync, parseSync } from 'rolldown/utils'
-import { binOf, root } from './checkout.ts'
+import { binOf } from './checkout.ts'
 
 /** The first module of these children is a script, which loads the runtime with a code cache. */
 const LIVES = ['spawn', 'fork', 'thread']
