@@ -87,16 +87,17 @@ function refuse(problem: string | undefined): void {
   process.exit(2)
 }
 
-/**
- * vitest runs the plugins of a root config only for the projects that extend it. When every project has a config file
- * of its own and none lists the plugin, nothing of harrow would run, and nothing would say so.
- */
+/** A newer Node is a peer of vitest 5 as well, but it starts on an older one. */
 function warnOfOldNode(): void {
   const old = nodeProblem()
   if (old)
     console.error(` harrow: ${old}, and vitest 5 too: here it can be wrong about what hangs. Run vitest with one.`)
 }
 
+/**
+ * vitest runs the plugins of a root config only for the projects that extend it. When every project has a config file
+ * of its own and none lists the plugin, nothing of harrow would run, and nothing would say so.
+ */
 function warnWithoutProject(projects: unknown): void {
   if (!Array.isArray(projects) || !projects.some((entry) => typeof entry === 'string')) return
   setTimeout(() => {

@@ -112,11 +112,12 @@ export class Child implements Owned {
     const forget = server.expect(this.aid.uuid, linked.resolve)
     // With the address, so that the child knows a registrar that is its parent, and asks it over this link.
     const self = { ...this.actor.aid, addr: formatAddress(address) }
+    const spec = this.#spec()
     const handle = backend.spawn({
       ...request,
       aid: this.aid,
       parentAddr: self.addr,
-      ahead: { parent: self, spec: this.#spec() },
+      ahead: { parent: self, spec },
     })
     this.handle = handle
     log('runtime', `${this} starts`)
@@ -126,7 +127,7 @@ export class Child implements Owned {
         registrar: this.actor.registry !== undefined,
         limitMs: this.actor.vars.deadlines.handshakeIn,
         // It is there when the child looks for it.
-        ahead: [Msg.spec, this.#spec()],
+        ahead: [Msg.spec, spec],
       }).then(({ channel, aid }) => linked.resolve({ channel, aid, told: true }), linked.reject)
     }
     try {

@@ -112,10 +112,10 @@ export async function forksInARow(
   }
 }
 
-/** What the zygote opens for a moment, to look at a child or to practise, is none of what it holds. */
+/** What the zygote opens for a moment, to look at a child or to practise, is none of what it holds; the socket to a child that waits is. */
 async function atRest(pid: number, before: Holdings): Promise<Holdings> {
   let now = holdings(pid)
-  for (let look = 0; look < 200 && now.descriptors > before.descriptors; look++) {
+  for (let look = 0; look < 200 && now.descriptors > before.descriptors + 1; look++) {
     await new Promise((resolve) => setTimeout(resolve, 10))
     now = holdings(pid)
   }

@@ -131,12 +131,13 @@ function timerSources(patches: Patches, sink: HandleSink): void {
 }
 
 /**
- * The timer begins with the first value that is asked for, and ends with the generator or with the signal. Nobody holds the generator while its reader is
- * busy, so it is watched by its own methods and not by being there.
+ * The timer begins with the first value that is asked for, and ends with the generator or with the signal. Nobody holds the
+ * generator while its reader is busy, so it is watched by its own methods and not by being there.
  */
 function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget): void {
   patches.wrap([timersPromises], 'setInterval', (original, self, args, wrapper) => {
     const values = Reflect.apply(original, self, args)
+    if (typeof values !== 'object' || values === null) return values
     const stack = budget.take(wrapper)
     const signal = plainProperty(args[2], 'signal')
     const interval = new IntervalValues(
@@ -157,7 +158,6 @@ function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget
     const end = (): void => {
       interval.ended = true
     }
-    if (typeof values !== 'object' || values === null) return values
     watch('next', () => {
       if (!begun && !interval.ended) sink.made(intervalValuesKind, interval, NO_DETAIL, stack)
       begun = true

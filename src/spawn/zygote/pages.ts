@@ -51,14 +51,6 @@ export function countPages(ranges: readonly PageRange[]): number {
   return ranges.reduce((sum, [, count]) => sum + count, 0)
 }
 
-/** Pages of its writable memory that a process shares with nobody, by their numbers, ascending. */
-export function exclusivePages(pid: number): number[] {
-  return numbersOf(pagesOf(pid).written)
-}
-
-const numbersOf = (ranges: readonly PageRange[]): number[] =>
-  ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i))
-
 /** A stretch of a process's memory whose pages are of interest. */
 export interface Mapping {
   first: number
@@ -106,8 +98,9 @@ export function readEntries(pid: number | 'self', mappings: readonly Mapping[], 
       const end = at + count * ENTRY_BYTES
       for (let from = at; from < end; ) {
         const bytes = readSync(pagemap, into, from, end - from, first * ENTRY_BYTES + from - at)
-        if (bytes === 0) break
-        from += bytes
+        // What an earlier child told there is none of this one's.
+        if (bytes === 0) into.fill(0, from, end)
+        from = bytes === 0 ? end : from + bytes
       }
       at = end
     }
