@@ -138,6 +138,9 @@ export class Actor {
     if (peer === this.link) this.onLinkLost?.(reason)
   }
 
+  /** Its process ends with it. @internal */
+  leaving = false
+
   /** What a child does when its parent is gone; set by `child-main`. @internal */
   onLinkLost: ((reason: TransportClosed) => void) | undefined
 
@@ -183,7 +186,7 @@ export class Actor {
     for (const task of this.service.uncooperative) {
       log('warning', `task ${task.name} did not react to its cancellation and was given up\n${task.startedAtStack}`)
     }
-    await this.server?.refuse()
+    await this.server?.refuse(this.leaving)
     this.#ended.resolve()
   }
 

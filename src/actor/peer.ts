@@ -427,6 +427,11 @@ export class Peer {
     this.end(this.channel.closed ?? new TransportClosed('closed', { by: 'local' }))
   }
 
+  /** For a process that is about to exit. @returns false when it has to wait for {@link close} */
+  leave(): boolean {
+    return this.channel.leave()
+  }
+
   /** One user less; with the last one a connection of discovery is closed. */
   async letGo(): Promise<void> {
     this.users--

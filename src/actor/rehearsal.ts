@@ -9,6 +9,8 @@ import type { Channel } from '../wire/channel.ts'
 import { acceptPeer } from '../wire/handshake.ts'
 import { dial, listen } from '../wire/listener.ts'
 import { type Message, Msg } from '../wire/messages.ts'
+import type { Transport } from '../wire/transport.ts'
+import { type Actor, processActor } from './actor.ts'
 import { childMain } from './child-main.ts'
 import { logLevel, logName, setLogLevel, setLogName } from './log.ts'
 import { getRuntimeVars, setRuntimeVars } from './runtime-vars.ts'
@@ -38,14 +40,16 @@ async function once(): Promise<void> {
   const address = socketAddress('uds', NAME)
   const addr = formatAddress(address)
   const parent = Promise.withResolvers<void>()
+  let played: Actor | undefined
   const listener = await listen(address, {
     unique: true,
     onTransport: (transport) => {
       acceptPeer(transport, { self: { ...SELF, addr }, registrar: true, limitMs: LIMIT_MS })
-        .then(({ channel }) => playParent(channel))
+        .then(({ channel }) => playParent(channel, (actor) => (played = actor)))
         .then(parent.resolve, parent.reject)
     },
   })
+  let link: Transport | undefined
   try {
     const ended = Promise.withResolvers<number>()
     void childMain({
@@ -53,7 +57,10 @@ async function once(): Promise<void> {
       method: 'zygote',
       ownProcess: true,
       told: { parent: { ...SELF, addr }, spec: specOf(addr) },
-      connect: () => dial(parseAddress(addr), { limitMs: LIMIT_MS }),
+      connect: async () => {
+        link = await dial(parseAddress(addr), { limitMs: LIMIT_MS })
+        return link
+      },
       importModule: (url) => import(url),
       exit: ended.resolve,
     })
@@ -61,7 +68,12 @@ async function once(): Promise<void> {
     const well = ended.promise.then((code) => {
       if (code !== 0) throw new Error(`the actor ended with ${code}`)
     })
-    await Promise.all([parent.promise, well])
+    // Its process would have closed these.
+    const closed = well.then(async () => {
+      link?.destroy()
+      await played?.server?.close()
+    })
+    await Promise.all([parent.promise, closed])
   } finally {
     await listener.close(0)
   }
@@ -85,7 +97,7 @@ function specOf(addr: string): SpawnSpec {
 }
 
 /** What a parent says to a child that was told its spec: an answer to its registration, one call, and that it is to end. */
-function playParent(channel: Channel): Promise<void> {
+function playParent(channel: Channel, meet: (actor: Actor | undefined) => void): Promise<void> {
   const CALL = 2
   const END = 1
   return new Promise((resolve, reject) => {
@@ -98,8 +110,10 @@ function playParent(channel: Channel): Promise<void> {
     const timer = setTimer(() => fail(`nothing was heard within ${LIMIT_MS} ms`), LIMIT_MS)
     const take = (message: Message): void => {
       if (message[0] === Msg.start) channel.send([Msg.return, message[1], null])
-      else if (message[0] === Msg.return && message[1] === CALL) channel.send([Msg.cancelActor, END, LIMIT_MS])
-      else if (message[0] === Msg.error) fail(JSON.stringify(message[2]))
+      else if (message[0] === Msg.return && message[1] === CALL) {
+        meet(processActor())
+        channel.send([Msg.cancelActor, END, LIMIT_MS])
+      } else if (message[0] === Msg.error) fail(JSON.stringify(message[2]))
     }
     channel.start(take, () => {
       clearTimer(timer)

@@ -106,13 +106,23 @@ export class Server {
     new Peer(this.#actor, channel, aid, false).start()
   }
 
-  /** No new connections from now on; those that are stay. */
-  refuse(): Promise<void> {
-    this.#refusing ??= Promise.all(this.#listeners.map((listener) => listener.close(0))).then(() => {
+  /**
+   * No new connections from now on; those that are stay (R-204).
+   *
+   * @param leaving the process is about to exit, which closes what can be left to it
+   */
+  refuse(leaving = false): Promise<void> {
+    const close = (listener: Listener): unknown => (leaving && listener.leave()) || listener.close(0)
+    this.#refusing ??= Promise.all(this.#listeners.map(close)).then(() => {
       for (const transport of this.#greeting) {
         transport.destroy(new TransportClosed('the actor is ending', { by: 'local' }))
       }
     })
     return this.#refusing
+  }
+
+  /** What was left to the end of the process by {@link refuse}, where it does not end. */
+  async close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close(0)))
   }
 }

@@ -135,6 +135,11 @@ export class Channel {
     return this.transport.close(limitMs)
   }
 
+  /** See {@link Transport.leave}. */
+  leave(): boolean {
+    return this.transport.leave()
+  }
+
   destroy(reason?: TransportClosed): void {
     this.transport.destroy(reason)
   }

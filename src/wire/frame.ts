@@ -22,8 +22,8 @@ export class Splitter {
   readonly #max: number
   #chunks: Uint8Array[] = []
   #have = 0
-  /** Bytes of the frame that is being gathered, its length included; 0 when that is not known. */
   #need = 0
+  #last = 0
   /** So many more frames may be of a stranger. */
   #strange: number
 
@@ -44,29 +44,50 @@ export class Splitter {
     if (this.#have > 0) {
       this.#chunks.push(chunk)
       this.#have += chunk.length
-      if (this.#need === 0 && this.#have >= 4) this.#need = this.#length(this.#join(), 0) + 4
+      if (this.#need === 0 && this.#have >= LENGTH_BYTES) this.#need = this.#length(this.#join(), 0) + LENGTH_BYTES
       if (this.#need === 0 || this.#have < this.#need) return
       chunk = this.#join()
       this.#chunks = []
       this.#have = 0
-      this.#need = 0
     }
-    let at = 0
-    while (chunk.length - at >= 4) {
-      const length = this.#length(chunk, at)
-      if (chunk.length - at - 4 < length) {
-        this.#need = length + 4
-        break
-      }
-      const from = at + 4
-      at = from + length
-      if (this.#strange > 0) this.#strange--
-      this.#onFrame(chunk, from, at)
-    }
+    const at = this.cut(chunk, 0, chunk.length)
     if (at < chunk.length) {
       this.#chunks = [at === 0 ? chunk : chunk.subarray(at)]
       this.#have = chunk.length - at
-    } else this.#need = 0
+    }
+  }
+
+  /** Bytes of the frame that is being gathered, its length included; 0 when that is not known yet. */
+  get need(): number {
+    return this.#need
+  }
+
+  /** Bytes of the last frame that was whole, its length included. */
+  get last(): number {
+    return this.#last
+  }
+
+  /**
+   * Hands out the frames that are whole.
+   *
+   * @returns where the one begins that is not
+   * @throws RangeError for a frame that is too long
+   */
+  cut(bytes: Uint8Array, from: number, to: number): number {
+    this.#need = 0
+    while (to - from >= LENGTH_BYTES) {
+      const length = this.#length(bytes, from)
+      const start = from + LENGTH_BYTES
+      if (to - start < length) {
+        this.#need = length + LENGTH_BYTES
+        break
+      }
+      from = start + length
+      if (this.#strange > 0) this.#strange--
+      this.#last = length + LENGTH_BYTES
+      this.#onFrame(bytes, start, from)
+    }
+    return from
   }
 
   #length(bytes: Uint8Array, at: number): number {

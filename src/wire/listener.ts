@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { RuntimeFailure, TransportClosed } from '../errors.ts'
 import { clearTimer, setTimer } from '../process/clean.ts'
 import { type Address, formatAddress, hash } from './address.ts'
+import { Intake } from './intake.ts'
 import type { Transport } from './transport.ts'
 import { atMost } from './transports/closing.ts'
 import { SocketTransport } from './transports/socket.ts'
@@ -15,6 +16,12 @@ export interface Listener {
   readonly address: Address
   /** No new connections; those that nobody has taken over end after `limitMs`. */
   close(limitMs: number): Promise<void>
+  /**
+   * For a process that is about to exit: nobody finds it any more, and whoever is waiting to be taken up ends with the process.
+   *
+   * @returns false when that cannot be had without {@link close}
+   */
+  leave(): boolean
 }
 
 /**
@@ -36,13 +43,19 @@ export async function listen(
   }
   if (options.unique) {
     await bind(server, { path: address.path }, address)
-    return listenerOf(server, address)
+    // The file is what Node removes when it closes the socket.
+    return listenerOf(server, address, { leave: () => unlink(address.path) })
   }
   const stat = await bindFile(server, address.path)
-  return listenerOf(server, address, () => removeSame(address.path, stat))
+  const remove = (): void => removeSame(address.path, stat)
+  return listenerOf(server, address, { closed: remove, leave: remove })
 }
 
-function listenerOf(server: Server, address: Address, after?: () => void): Listener {
+function listenerOf(
+  server: Server,
+  address: Address,
+  then: { closed?: () => void; leave?: () => void } = {},
+): Listener {
   // A listener alone keeps no actor alive: its tasks do.
   server.unref()
   return {
@@ -50,8 +63,12 @@ function listenerOf(server: Server, address: Address, after?: () => void): Liste
     async close(limitMs) {
       if (!server.listening) return
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      after?.()
+      then.closed?.()
       await atMost(closed, limitMs)
+    },
+    leave() {
+      then.leave?.()
+      return then.leave !== undefined
     },
   }
 }
@@ -210,7 +227,11 @@ function transportOf(socket: Socket, kind: 'uds' | 'tcp'): Transport {
 export function dial(address: Address, options: { limitMs: number; signal?: AbortSignal }): Promise<Transport> {
   return new Promise((resolve, reject) => {
     const to = formatAddress(address)
-    const socket = connect(address.kind === 'uds' ? { path: address.path } : { host: address.host, port: address.port })
+    const intake = new Intake()
+    const { onread } = intake
+    const socket = connect(
+      address.kind === 'uds' ? { path: address.path, onread } : { host: address.host, port: address.port, onread },
+    )
     const fail = (cause: unknown): void => {
       done()
       socket.destroy()
@@ -232,7 +253,7 @@ export function dial(address: Address, options: { limitMs: number; signal?: Abor
     options.signal?.addEventListener('abort', onAbort, { once: true })
     socket.once('error', fail)
     socket.once('connect', () => {
-      const transport = new SocketTransport(socket, address.kind, to)
+      const transport = new SocketTransport(socket, address.kind, to, intake)
       done()
       resolve(transport)
     })

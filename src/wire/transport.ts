@@ -38,6 +38,12 @@ export interface Transport {
   drained(): Promise<void>
   /** Writes out what is queued, then ends. Settles when it is closed, at the latest after `limitMs`. */
   close(limitMs?: number): Promise<void>
+  /**
+   * For a process that is about to exit: writes out what is queued.
+   *
+   * @returns true when the system has all of it, and gives it to the peer whatever becomes of us
+   */
+  leave(): boolean
   /** Ends at once; what is queued is lost. */
   destroy(reason?: TransportClosed): void
   /** Whether it keeps the event loop alive. */

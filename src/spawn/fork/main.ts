@@ -1,6 +1,7 @@
 /** What a `fork` actor runs; its parent's side is {@link file://./parent.ts}. */
 import { Socket } from 'node:net'
 import { childMain } from '../../actor/child-main.ts'
+import { Intake } from '../../wire/intake.ts'
 import { SocketTransport } from '../../wire/transports/socket.ts'
 import { bootProcess } from '../process-entry.ts'
 import { LINK_FD } from './link-fd.ts'
@@ -11,7 +12,10 @@ export async function forkMain(): Promise<void> {
     aid,
     method: 'fork',
     ownProcess: true,
-    connect: async () => new SocketTransport(new Socket({ fd: LINK_FD }), 'uds', 'the parent'),
+    connect: async () => {
+      const intake = new Intake()
+      return new SocketTransport(new Socket({ fd: LINK_FD, onread: intake.onread }), 'uds', 'the parent', intake)
+    },
     importModule: (url) => import(url),
     exit: (code) => process.exit(code),
   })

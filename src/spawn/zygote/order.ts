@@ -224,6 +224,7 @@ class Attempt {
 
   /** The zygote has collected it. */
   #collected(code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#phase === 'over') return
     if (this.#phase === 'up' || this.#isGivenUp()) {
       this.#settle({ kind: 'exit', exit: { code, signal } })
       return

@@ -65,6 +65,10 @@ class MemoryTransport implements Transport {
     this.destroy()
   }
 
+  leave(): boolean {
+    return false
+  }
+
   destroy(reason = closedHere(this.peer)): void {
     if (!this.#closing.end(reason)) return
     const { other } = this

@@ -110,6 +110,10 @@ export class PortTransport implements Transport {
     this.destroy()
   }
 
+  leave(): boolean {
+    return false
+  }
+
   destroy(reason = closedHere(this.peer)): void {
     if (!this.#closing.end(reason)) return
     this.#queue = []

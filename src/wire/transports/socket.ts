@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import type { TransportClosed } from '../../errors.ts'
 import { EAGER_BYTES, EAGER_PARTS, MAX_FRAME_BYTES, Splitter } from '../frame.ts'
+import type { Intake } from '../intake.ts'
 import { afterReading } from '../late.ts'
 import type { Transport, TransportEvents } from '../transport.ts'
 import { atMost, Closing, closedHere, lost } from './closing.ts'
@@ -18,14 +19,18 @@ export class SocketTransport implements Transport {
   readonly trusted: boolean
   readonly #socket: Socket
   readonly #closing = new Closing()
+  /** Where the socket reads to, when it was made with one. */
+  readonly #intake: Intake | undefined
   #splitter: Splitter | undefined
   #queue: Uint8Array[] = []
   #queued = 0
   #scheduled = false
   #ending = false
 
-  constructor(socket: Socket, kind: 'uds' | 'tcp', peer: string) {
+  /** @param intake the `onread` that the socket was made with belongs to it */
+  constructor(socket: Socket, kind: 'uds' | 'tcp', peer: string, intake?: Intake) {
     this.#socket = socket
+    this.#intake = intake
     this.kind = kind
     this.peer = peer
     this.trusted = kind === 'uds'
@@ -33,9 +38,7 @@ export class SocketTransport implements Transport {
     // Until somebody reads, nothing is: the bytes stay in the kernel, where they are bounded.
     readOnAfterError(socket)
     socket.on('error', (error) => this.#failed(error))
-    socket.on('close', () =>
-      this.#end(this.#ending ? closedHere(peer) : lost(peer, undefined, this.#splitter?.partial)),
-    )
+    socket.on('close', () => this.#end(this.#ending ? closedHere(peer) : lost(peer, undefined, this.#partial)))
     socket.on('drain', () => this.#closing.room())
   }
 
@@ -53,18 +56,28 @@ export class SocketTransport implements Transport {
     )
     this.#splitter = splitter
     this.#closing.listen((reason) => events.closed(reason))
-    this.#socket.on('data', (chunk: Buffer) => {
-      try {
-        splitter.push(chunk)
-      } catch (error) {
-        this.destroy(lost(this.peer, error))
-      }
-    })
+    const garbage = (error: unknown): void => this.destroy(lost(this.peer, error))
+    if (this.#intake) {
+      this.#intake.start(splitter, garbage)
+      this.#socket.resume()
+    } else {
+      this.#socket.on('data', (chunk: Buffer) => {
+        try {
+          splitter.push(chunk)
+        } catch (error) {
+          garbage(error)
+        }
+      })
+    }
     // Its half is closed: nothing more comes, and nobody reads what we would write.
     this.#socket.on('end', () => {
-      this.#end(this.#ending ? closedHere(this.peer) : lost(this.peer, undefined, splitter.partial))
+      this.#end(this.#ending ? closedHere(this.peer) : lost(this.peer, undefined, this.#partial))
       this.#socket.destroy()
     })
+  }
+
+  get #partial(): boolean | undefined {
+    return this.#intake ? this.#intake.partial : this.#splitter?.partial
   }
 
   send(parts: readonly Uint8Array[]): boolean {
@@ -122,6 +135,11 @@ export class SocketTransport implements Transport {
     this.destroy()
   }
 
+  leave(): boolean {
+    this.flush()
+    return this.kind === 'uds' && this.#socket.writableLength === 0
+  }
+
   destroy(reason = closedHere(this.peer)): void {
     this.#end(reason)
     this.#socket.destroy()
@@ -138,7 +156,7 @@ export class SocketTransport implements Transport {
     const read = this.#socket.bytesRead
     afterReading(() => {
       if (this.#socket.bytesRead > read && rounds > 0) this.#failed(error, rounds - 1)
-      else this.destroy(lost(this.peer, error, this.#splitter?.partial))
+      else this.destroy(lost(this.peer, error, this.#partial))
     })
   }
 
