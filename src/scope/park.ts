@@ -108,7 +108,9 @@ export class Parked<T> implements Listener, OpenWait {
     this.#telling = false
     const waits = this.#task?.waits
     if (waits !== undefined) {
-      if (waits.at(-1) === this) waits.pop()
+      // Answers to many calls at once come in the order of the calls.
+      if (waits[0] === this) waits.shift()
+      else if (waits.at(-1) === this) waits.pop()
       else {
         const at = waits.lastIndexOf(this)
         if (at >= 0) waits.splice(at, 1)
