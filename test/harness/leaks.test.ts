@@ -12,7 +12,7 @@ const files: Record<string, string> = {
     import http from 'node:http'
     import net from 'node:net'
     import { tmpdir } from 'node:os'
-    import { join } from 'node:path'; import { setInterval as every } from 'node:timers/promises'
+    import { join } from 'node:path'; import { setInterval as every, setTimeout as sleep } from 'node:timers/promises'
     import { BroadcastChannel, Worker } from 'node:worker_threads'
     import { expect, test } from 'vitest'
     test('interval', () => { setInterval(() => {}, 1000) }) // 12
@@ -47,13 +47,14 @@ const files: Record<string, string> = {
       expect(await (await fetch('http://127.0.0.1:' + server.address().port)).text()).toBe('ok')
     })
     test('three of a kind', () => { for (let i = 0; i < 3; i++) setInterval(() => {}, 1000) }) // 43
-    test('a loop over an interval', () => { void (async () => { for await (const _ of every(50_000)) void _ })() }) // 44`,
+    test('a loop over an interval', () => { void (async () => { for await (const _ of every(50_000)) void _ })() }) // 44
+    test('a promise of a timer', async () => { await Promise.race([1, sleep(50_000)]) }) // 45`,
   'healthy.test.ts': `
     import { once } from 'node:events'
     import { watch, mkdtempSync, rmSync } from 'node:fs'
     import http from 'node:http'
     import { tmpdir } from 'node:os'
-    import { join } from 'node:path'; import { setInterval as every } from 'node:timers/promises'
+    import { join } from 'node:path'; import { setInterval as every, setTimeout as sleep } from 'node:timers/promises'
     import { Worker } from 'node:worker_threads'
     import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
     let shared, lazy
@@ -76,6 +77,13 @@ const files: Record<string, string> = {
       stop.abort()
       await expect(loop).rejects.toThrow('aborted')
       every(50_000)
+    })
+    test('gives up its promise of a timer', async () => {
+      const stop = new AbortController()
+      const late = sleep(50_000, null, { signal: stop.signal }).catch(() => 'aborted')
+      await Promise.race([sleep(3), late]); stop.abort()
+      expect(await late).toBe('aborted')
+      void sleep(50_000, null, { ref: false }); await sleep(1); void sleep(20)
     })
     test('unrefs', () => { setInterval(() => {}, 1000).unref() })
     test('fakes the clock', () => {
@@ -132,6 +140,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
     ['http server with a client', 'Server', [40]],
     ['three of a kind', 'Interval', [43]],
     ['a loop over an interval', 'Interval', [44]],
+    ['a promise of a timer', 'Timeout', [45]],
   ])('the test "%s" is named with its %s and the line', (title, kind, lines) => {
     const found = leaks('kinds.test.ts', title)
     expect(found.map((l) => [l.kind, l.class, l.created?.path, l.created?.line])).toEqual(
@@ -178,7 +187,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
   test("leaks: 'error' fails the very tests that leaked", () => {
     expect(error.run.code).toBe(1)
     const failed = [...error.status].filter(([, status]) => status === 'failed').map(([name]) => name)
-    expect(failed).toHaveLength(11)
+    expect(failed).toHaveLength(12)
     expect(error.status.get('kinds.test.ts > healthy')).toBe('passed')
     expect(error.assertions.get('kinds.test.ts > interval')?.failureMessages.join()).toMatch(
       /LeakError: "interval" left open: Interval \(every 1000 ms\).*kinds\.test\.ts:11/s,

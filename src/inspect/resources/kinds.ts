@@ -6,6 +6,7 @@
 import type { ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import type { Server, Socket } from 'node:net'
+import { monotonic } from '../../process/clean.ts'
 
 /** `idle`: not open now, but may be (again): a port without a listener, a server that looks up its host. */
 export type Phase = 'open' | 'idle' | 'closed'
@@ -40,6 +41,8 @@ interface Refable {
 }
 
 const fstatSync = fs.fstatSync
+/** Of a timer, in Node. */
+const LONGEST_MS = 2 ** 31 - 1
 /** TLS within TLS within a socket. */
 const MOST_LAYERS = 4
 const symbols = new Map<string, symbol>()
@@ -109,6 +112,33 @@ export const intervalValuesKind: HandleKind = {
   },
   ref: (thing) => (thing as IntervalValues).ref,
   what: (thing) => `every ${(thing as IntervalValues).ms ?? 1} ms, until its loop is left or its signal aborted`,
+  own: true,
+}
+
+/** `setTimeout` of `timers/promises`, whose timer nobody sees; that it is over is known by the clock. */
+export class PromisedTimeout {
+  readonly ms: number
+  readonly ref: boolean
+  readonly signal: AbortSignal | undefined
+  readonly due: number
+
+  constructor(ms: unknown, ref: boolean, signal: AbortSignal | undefined) {
+    // What is none is 1 for Node.
+    this.ms = typeof ms === 'number' && ms >= 1 && ms <= LONGEST_MS ? ms : 1
+    this.ref = ref
+    this.signal = signal
+    this.due = monotonic() + this.ms
+  }
+}
+
+export const promisedTimeoutKind: HandleKind = {
+  name: () => 'Timeout',
+  phase: (thing) => {
+    const { due, signal } = thing as PromisedTimeout
+    return signal?.aborted || monotonic() >= due ? 'closed' : 'open'
+  },
+  ref: (thing) => (thing as PromisedTimeout).ref,
+  what: (thing) => `in ${(thing as PromisedTimeout).ms} ms, unless its signal is aborted`,
   own: true,
 }
 

@@ -20,7 +20,9 @@ import {
   intervalValuesKind,
   type Note,
   OpenDescriptor,
+  PromisedTimeout,
   portKind,
+  promisedTimeoutKind,
   serverKind,
   socketKind,
   statWatchKind,
@@ -127,7 +129,19 @@ function timerSources(patches: Patches, sink: HandleSink): void {
       return timer
     })
   }
+  patches.wrap([timersPromises], 'setTimeout', (original, self, args, wrapper) => {
+    const promise = Reflect.apply(original, self, args)
+    const timeout = new PromisedTimeout(args[0], ...optionsOf(args[2]))
+    sink.made(promisedTimeoutKind, timeout, NO_DETAIL, budget.take(wrapper))
+    return promise
+  })
   intervalSources(patches, sink, budget)
+}
+
+/** Of a function of `timers/promises`. */
+function optionsOf(options: unknown): [ref: boolean, signal: AbortSignal | undefined] {
+  const signal = plainProperty(options, 'signal')
+  return [plainProperty(options, 'ref') !== false, signal instanceof NodeAbortSignal ? signal : undefined]
 }
 
 /**
@@ -139,12 +153,7 @@ function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget
     const values = Reflect.apply(original, self, args)
     if (typeof values !== 'object' || values === null) return values
     const stack = budget.take(wrapper)
-    const signal = plainProperty(args[2], 'signal')
-    const interval = new IntervalValues(
-      args[0],
-      plainProperty(args[2], 'ref') !== false,
-      signal instanceof NodeAbortSignal ? signal : undefined,
-    )
+    const interval = new IntervalValues(args[0], ...optionsOf(args[2]))
     let begun = false
     const watch = (name: string, then: () => void): void => {
       const method = (values as Record<string, unknown>)[name]
