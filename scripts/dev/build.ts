@@ -97,7 +97,7 @@ const RUNTIME = [
 
 /** Files of dist that every child loads, or that share state with those. */
 const RUNTIME_FILES =
-  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|rehearsal|reference|root|tidy|discovery|election|occupant|portal|index|current-context)|src/spawn/((spawn|fork|thread)/main|methods|exit|process-entry|at-runtime-end)|src/errors|src/inspect/actors|src/process/(clean|identity|procfs|runtime-dir|make-folder)|msgpackr/)'
+  '/(src/scope/|src/wire/(?!auth-key)|src/actor/(?!nursery|plan|child.js|ladder|rehearsal|reference|root|tidy|discovery|election|occupant|portal|index|current-context)|src/spawn/((spawn|fork|thread)/main|methods|exit|process-entry|at-runtime-end|left-sockets)|src/errors|src/inspect/actors|src/process/(clean|identity|procfs|runtime-dir|make-folder)|msgpackr/)'
 
 function bundleRuntime(made: string, work: string): boolean {
   const config = join(work, 'rolldown.config.mjs')

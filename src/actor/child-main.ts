@@ -3,6 +3,7 @@
 import { ContextCancelled, InternalError, type TransportClosed, thrownText } from '../errors.ts'
 import { clearTick, setTick } from '../process/clean.ts'
 import { runDetached, type Scope } from '../scope/index.ts'
+import { removeSocketsOfDead } from '../spawn/left-sockets.ts'
 import type { SpawnMethod } from '../spawn/methods.ts'
 import { formatAddress, parseAddress, socketAddress } from '../wire/address.ts'
 import type { Ahead } from '../wire/ahead.ts'
@@ -90,6 +91,9 @@ async function live(boot: ChildBoot, scope: Scope): Promise<number> {
   const crash = boot.shared ? undefined : watchCrashes(actor, link, boot)
   const signals = boot.ownProcess ? watchChildInterrupts(actor, spec.childSigint) : undefined
   const tree = boot.ownProcess ? watchTreeSignal(actor) : undefined
+  // An actor's own code may end the process.
+  const abandon = (): void => actor.server?.abandon()
+  if (boot.ownProcess) process.on('exit', abandon)
   actor.onLinkLost = (reason) => parentGone(actor, spec, reason)
   if (spec.onParentLost === 'stay') inbox.onLost = undefined
   try {
@@ -98,11 +102,13 @@ async function live(boot: ChildBoot, scope: Scope): Promise<number> {
     await actor.ended
     await endActor(actor)
     // Closing one by one what the process has open costs more than all the rest of its end.
+    if (boot.ownProcess && !link.connected) tidyAfter(parent)
     if (link.connected && !(boot.ownProcess && link.leave())) await link.close(actor.vars.deadlines.linkDrain)
     return 0
   } finally {
     signals?.()
     tree?.()
+    process.removeListener('exit', abandon)
     crash?.()
     if (!boot.shared) setProcessActor(undefined)
   }
@@ -194,6 +200,12 @@ function parentGone(actor: Actor, { onParentLost }: SpawnSpec, reason: Transport
   }
   log('cancel', `the parent of ${actor} is gone: ${reason.message}`)
   void actor.cancel(new ContextCancelled(`the parent of ${actor} is gone`, { srcUid: actor.uid, cause: reason }))
+}
+
+/** A parent that was killed has left its sockets. */
+function tidyAfter({ addr }: Aid): void {
+  const address = addr === undefined ? undefined : parseAddress(addr)
+  if (address?.kind === 'uds') removeSocketsOfDead(address.path)
 }
 
 /** Keeps what comes before the actor can deal with it (R-121). */

@@ -121,6 +121,11 @@ export class Server {
     return this.#refusing
   }
 
+  /** The process is ending, whatever the actor does: no file of it stays. */
+  abandon(): void {
+    for (const listener of this.#listeners) listener.leave()
+  }
+
   /** What was left to the end of the process by {@link refuse}, where it does not end. */
   async close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close(0)))

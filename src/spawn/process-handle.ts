@@ -1,15 +1,14 @@
 /** An actor that is a process of its own, started by `spawn` or `fork`. */
 
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, readdirSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync } from 'node:fs'
 import { setTurn } from '../process/clean.ts'
 import { identify, type ProcessIdentity, signalProcess } from '../process/identity.ts'
-import { runtimeDir } from '../process/runtime-dir.ts'
 import type { Transport } from '../wire/transport.ts'
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from './backend.ts'
 import { endActorProcess, subtreeOf } from './end-process.ts'
 import { formatExit } from './exit.ts'
+import { removeSockets } from './left-sockets.ts'
 import type { SpawnMethod } from './methods.ts'
 import { OutputTail } from './output.ts'
 import { ExitLatch } from './waiting.ts'
@@ -65,7 +64,7 @@ export class ProcessHandle implements ActorHandle {
 
   #end(exit: Exit): void {
     const keep = exit.code !== 0
-    if (this.pid !== undefined && keep) removeSockets(this.pid)
+    if (this.#identity && keep) removeSockets(this.#identity)
     this.#latch.settle(exit)
     // Read by whoever reports the end, in this very turn.
     setTurn(() => this.#tail.dispose(keep))
@@ -121,17 +120,5 @@ export class ProcessHandle implements ActorHandle {
   describe(): string {
     const exit = this.poll()
     return `${this.method} actor ${this.#name}, ${this.id}, ${exit ? formatExit(exit) : 'running'}`
-  }
-}
-
-/** Socket files of a process that could not remove them itself: their names end in its pid and start (R-663). */
-export function removeSockets(pid: number): void {
-  try {
-    const folder = runtimeDir()
-    for (const name of readdirSync(folder)) {
-      if (name.endsWith('.sock') && name.includes(`.${pid}.`)) unlinkSync(join(folder, name))
-    }
-  } catch {
-    // Gone already, or another user's; the sweep of `harrow reap` looks again.
   }
 }

@@ -53,11 +53,12 @@ export function hash(text: string): string {
   return value.toString(16).padStart(8, '0')
 }
 
-let known: number | undefined
+/** A process that was forked has the memory of another one. */
+let known: { pid: number; start: number } | undefined
 
 function start(): number {
-  known ??= ownStart()
-  return known
+  if (known?.pid !== process.pid) known = { pid: process.pid, start: ownStart() }
+  return known.start
 }
 
 const bytes = (text: string): number => Buffer.byteLength(text)

@@ -4,7 +4,7 @@ import { identify, type ProcessIdentity, signalProcess } from '../../process/ide
 import type { ActorHandle, Exit, KillReport, SpawnRequest } from '../backend.ts'
 import { endActorProcess, subtreeOf } from '../end-process.ts'
 import { formatExit } from '../exit.ts'
-import { removeSockets } from '../process-handle.ts'
+import { removeSockets } from '../left-sockets.ts'
 import { ExitLatch } from '../waiting.ts'
 import { type ForkResult, orderActor, type Ticket } from './order.ts'
 
@@ -55,7 +55,7 @@ export class ZygoteHandle implements ActorHandle {
   }
 
   #end(exit: Exit): void {
-    if (this.#pid !== undefined && exit.code !== 0) removeSockets(this.#pid)
+    if (this.#identity && exit.code !== 0) removeSockets(this.#identity)
     this.#latch.settle(exit)
     // Read by whoever reports the end, in this very turn.
     setTurn(() => this.#ticket.dispose(exit.code !== 0))

@@ -11,6 +11,8 @@ import { createServer, Socket } from 'node:net'
 import { constants } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { monotonic, setTimer, setTurn } from '../../process/clean.ts'
+import { identify, isRunning, type ProcessIdentity } from '../../process/identity.ts'
+import { removeSockets } from '../left-sockets.ts'
 import { burnCaches } from './adopt.ts'
 import { becomeChild, becomeSpare, type Life, rehearseBirth, type Zygote } from './child.ts'
 import { descriptorTargets } from './descriptors.ts'
@@ -53,6 +55,7 @@ interface Requester {
 }
 
 const entry = process.argv[1]!
+const root = identify(process.ppid)
 const requesters = new Set<Requester>()
 const waiting: { requester: Requester; request: Request }[] = []
 let isChild = false
@@ -214,6 +217,8 @@ function collect(): void {
   for (const [pid] of orphans) {
     if (!calls.collect(pid)) continue
     orphans.delete(pid)
+    const identity = killed.get(pid)
+    if (identity) removeSockets(identity)
     killed.delete(pid)
   }
   if (spares.pid !== undefined && calls.collect(spares.pid)) spares.lost()
@@ -221,7 +226,7 @@ function collect(): void {
 
 const orphans = new Map<number, true>()
 /** Of these, those that are about to die. */
-const killed = new Set<number>()
+const killed = new Map<number, ProcessIdentity | undefined>()
 /** From SIGKILL to the end; less than whoever ends us has patience. */
 const DYING_MS = 500
 const NOTHING = new Int32Array(new SharedArrayBuffer(4))
@@ -235,8 +240,8 @@ function endChildren({ children }: Requester): void {
     orphans.set(pid, true)
     if (calls.collect(pid)) orphans.delete(pid)
     else if (!stay) {
+      killed.set(pid, identify(pid))
       process.kill(pid, 'SIGKILL')
-      killed.add(pid)
     }
   }
   children.clear()
@@ -253,5 +258,7 @@ function end(): void {
   } catch {
     // It was not there yet.
   }
+  // A root that was killed has nobody else who looks after its own.
+  if (root && !isRunning(root)) removeSockets(root)
   calls.exitNow(0)
 }
