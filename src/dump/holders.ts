@@ -1,5 +1,6 @@
 /** What a holder of an awaited promise means: which resource it is, why it may stay silent, what to try. */
 import type { HeldBy } from '../inspect/facts.ts'
+import { isUsersClass } from './waiting-line.ts'
 import { oneLine } from './words.ts'
 
 /** The reading of one holder. */
@@ -19,6 +20,8 @@ interface Kind {
   event?: RegExp
   path?: RegExp
   live?: false
+  /** Classes of Node's own: a class of the user's with such a name is something else. */
+  ofNode?: true
   why: string
   hint?: string
   consider?: string[]
@@ -45,7 +48,7 @@ const KINDS: Kind[] = [
     hint: 'end the clients and responses first, or call server.closeAllConnections() or socket.destroy()',
   },
   { owner: /Server$/, event: /./, why: "the server is alive but has not emitted '{event}'" },
-  { owner: /Server$/, why: 'the server is alive and has not called back' },
+  { owner: /Server$/, ofNode: true, why: 'the server is alive and has not called back' },
   {
     owner: /^ChildProcess$/,
     why: "the child process has not emitted '{event}'; whether it is stuck itself was not looked at",
@@ -59,6 +62,7 @@ const KINDS: Kind[] = [
   },
   {
     owner: /^(?:Worker|MessagePort|BroadcastChannel|MessageChannel)$/,
+    ofNode: true,
     why: 'the other side is alive but has sent nothing',
     hint: 'check that the other thread answers, and that it failed nowhere (listen for error and exit)',
   },
@@ -69,7 +73,7 @@ const KINDS: Kind[] = [
     why: 'the request was sent and no response has come',
     hint: 'see that every branch of the request handler ends its response',
   },
-  { owner: /Socket$/, why: 'the connection is open and its peer has neither sent nor ended anything' },
+  { owner: /Socket$/, ofNode: true, why: 'the connection is open and its peer has neither sent nor ended anything' },
   {
     owner: /^(?:Timeout|Interval|Timer|Immediate|TimersList)$/,
     why: 'a timer is still pending: either it is far away, or it repeats and finds its condition false every time',
@@ -78,6 +82,7 @@ const KINDS: Kind[] = [
   { owner: /^AbortSignal$|^EventTarget$/, why: 'it has not fired: nobody has called abort()' },
   { owner: /^(?:FSReq\w*|GetAddrInfoReq\w*|\w*ReqWrap|FileHandle)$/, why: 'the operating system has not answered' },
   {
+    ofNode: true,
     owner: /Stream$|^(?:Readable|Writable|Duplex|Transform|PassThrough|Stream|Sink)$/,
     live: false,
     why: "the stream has not emitted '{event}': it may be full, unread or destroyed",
@@ -118,9 +123,11 @@ const KINDS: Kind[] = [
 /** What this holder means. */
 export function readHolder(held: HeldBy): HolderReading {
   const event = held.event ?? eventOf(held.path)
+  const isUsers = isUsersClass(held)
   const kind = KINDS.find(
     (one) =>
       one.owner.test(held.owner) &&
+      !(one.ofNode && isUsers) &&
       (one.event === undefined || (event !== undefined && one.event.test(event))) &&
       (one.path === undefined || one.path.test(held.path)),
   ) as Kind

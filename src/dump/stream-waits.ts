@@ -104,7 +104,7 @@ function lostWait(facts: HangFacts): StreamWait | undefined {
 }
 
 /** Variants from the cause of a standstill to what merely follows from it. */
-const CAUSES = ['destroyed', 'corked', 'unread', 'not-taken', 'web', 'paused', 'not-ended']
+const CAUSES = ['destroyed', 'corked', 'unread', 'not-taken', 'final', 'web', 'paused', 'not-ended']
 
 /** Events of the side that is written to, and of the side that is read. */
 const INPUT = new Set(['drain', 'finish', 'unpipe'])
@@ -215,16 +215,23 @@ function stuckWriting(
     }
   }
   const bound = event === 'finish' || (event === 'close' && (transform || readable === undefined)) || output
-  if (bound && !writable.ended) {
+  if (!bound) return undefined
+  if (writable.ended) {
     return {
-      variant: 'not-ended',
+      variant: 'final',
       confidence: 'likely',
-      why: `nobody has called end() on ${name}, so '${event}' cannot come`,
-      hint: 'call end() after the last write',
+      why: `end() was called on ${name} and all is written, but its ${transform ? 'flush()' : 'final()'} has not called back, so '${event}' cannot come`,
+      hint: `see that ${transform ? 'flush()' : 'final()'} calls its callback on every way through it`,
       evidence,
     }
   }
-  return undefined
+  return {
+    variant: 'not-ended',
+    confidence: 'likely',
+    why: `nobody has called end() on ${name}, so '${event}' cannot come`,
+    hint: 'call end() after the last write',
+    evidence,
+  }
 }
 
 function sizeWords({ readable }: StreamFact): string {

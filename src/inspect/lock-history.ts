@@ -1,7 +1,8 @@
 import { blocksOf } from './code-outline.ts'
+import { escaped } from './code-words.ts'
 import type { RawFrame } from './facts.ts'
 import type { CountedCode, LockLayers } from './lock-layers.ts'
-import { callsBack, callsTo, escaped } from './lock-shape.ts'
+import { callsBack, callsTo } from './lock-shape.ts'
 import type { CallSite, PromiseCalls } from './promise-calls.ts'
 
 /** One line of the using code at which the lock was asked for. */

@@ -1,8 +1,9 @@
 /** A lock seen from the code that uses it: its own functions, and those around it that only pass its service on. */
 import type { CountedScript } from './call-counts.ts'
 import { type CodeBlock, isWithin } from './code-outline.ts'
+import { escaped } from './code-words.ts'
 import type { RawFrame } from './facts.ts'
-import { callsBack, callsTo, escaped, type Primitive } from './lock-shape.ts'
+import { callsBack, callsTo, type Primitive } from './lock-shape.ts'
 import { type ScriptText, scriptKey } from './script-text.ts'
 
 /** Finds blocks and counts of the user's scripts. */
@@ -78,6 +79,8 @@ export class LockLayers {
   #wraps({ text }: CountedScript, block: CodeBlock): boolean {
     if (!callsTo(text, block, [...this.taking])) return false
     if (callsBack(text, block)) return true
+    const isOfLock = text === this.primitive.script && this.primitive.near(block)
+    if (isOfLock && passesOn(text, block, [...this.taking])) return true
     // A method that takes the lock while another one of the same class gives it back.
     let home: CodeBlock | null = block.parent
     while (home !== null && home.kind !== 'class') home = home.parent
@@ -96,6 +99,13 @@ export class LockLayers {
     for (const { name } of back) this.giving.add(name)
     return back.length > 0
   }
+}
+
+/** Does a function nothing but give its caller what one of these gives? */
+function passesOn(text: ScriptText, block: CodeBlock, names: readonly string[]): boolean {
+  const body = text.plain.slice(block.start, block.end).trim()
+  const calls = `(?:[\\w$#]+\\??\\.)*(?:${names.map(escaped).join('|')})\\s*\\([^;{}]*\\)`
+  return new RegExp(`^\\{\\s*return\\s+(?:await\\s+)?${calls}\\s*;?\\s*\\}$|^(?:await\\s+)?${calls}$`).test(body)
 }
 
 /** The code of a function up to the first call of one of these. */

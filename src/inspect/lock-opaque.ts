@@ -6,10 +6,11 @@
  */
 import type { CountedScript } from './call-counts.ts'
 import { blocksOf, type CodeBlock } from './code-outline.ts'
+import { escaped } from './code-words.ts'
 import type { RawFrame } from './facts.ts'
 import { type Acquisition, type History, readUse } from './lock-history.ts'
 import { type CountedCode, LockLayers } from './lock-layers.ts'
-import { escaped } from './lock-shape.ts'
+
 import type { WaitChain } from './promise-graph.ts'
 import type { PromiseRecords } from './promise-records.ts'
 

@@ -3,6 +3,8 @@
  * function finds it, or it waits for the promise of the caller before it and leaves its own for the next one.
  */
 import { blocksOf, type CodeBlock, functionAt, isWithin } from './code-outline.ts'
+import { escaped, isLocal, lastName, word } from './code-words.ts'
+import { chainStates } from './lock-chain.ts'
 import type { ScriptText } from './script-text.ts'
 
 /** A lock, semaphore, pool or limiter, as far as its code tells. */
@@ -31,13 +33,15 @@ interface Shape {
 }
 
 const STORE = '(?:push|unshift|add|set|enqueue|append|offer|insert|addLast|put)'
-const TAKE =
-  '(?:shift|pop|splice|delete|values|entries|forEach|get|keys|at|dequeue|take|poll|next|remove|removeFirst|clear|slice)'
+/** Takes one of those that wait, */
+const TAKE_ONE = '(?:shift|pop|splice|delete|get|at|dequeue|take|poll|next|remove|removeFirst|find|findIndex|findLast)'
+/** or all at once. */
+const TAKE_ALL = '(?:values|entries|forEach|keys|clear|slice|filter|map)'
 const SKIP = new Set(['constructor'])
 
 /** The primitive that a function belongs to; undefined when the function makes nobody queue. */
 export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | undefined {
-  const shape = SKIP.has(block.name) ? undefined : shapeOf(script, block)
+  const shape = canWait(block) ? shapeOf(script, block) : undefined
   if (shape === undefined) return undefined
   const home = homeOf(block)
   const functions = [...blocksOf(home ?? scopeOf(block))].filter(({ kind }) => kind === 'function')
@@ -55,15 +59,26 @@ export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | u
         )
   const has = (one: CodeBlock | null): boolean => one !== null && members.some((member) => isWithin(one, member))
   const inside = functions.filter(has)
-  const waiting = inside.filter((one) => !SKIP.has(one.name) && shapeOf(script, one) !== undefined)
-  const takers = shape.style === 'chain' ? [] : takersOf(script, shape.states, has, home ?? scope)
+  const waiting = inside.filter((one) => canWait(one) && shapeOf(script, one) !== undefined)
+  const isChain = shape.style === 'chain'
+  const takers = isChain ? [] : takersOf(script, shape.states, has, home ?? scope)
+  // Where all that wait are let go at once, or nobody is ever, there are no turns: a batch, an event, an answer.
+  const turns = isChain || takersOf(script, shape.states, has, home ?? scope, true).length > 0
+  if (!turns && (takers.length === 0 || !asksAgain(script, waiting))) return undefined
   const releasing = takers.filter((one) => !waiting.includes(one))
   // A helper that the waiting functions call too lets nobody go by itself: those who call it for that do.
-  const helpers = releasing.filter((one) => one.name !== '' && waiting.some((by) => callsTo(script, by, [one.name])))
+  const helpers = releasing.filter(
+    (one) => one.name !== '' && waiting.some((by) => callsTo(script, by, [one.name], handedOutBy(script, by))),
+  )
   const direct = releasing.filter((one) => !helpers.includes(one))
   const names = helpers.map(({ name }) => name)
   const callers = inside.filter(
-    (one) => !waiting.includes(one) && !helpers.includes(one) && !SKIP.has(one.name) && callsTo(script, one, names),
+    (one) =>
+      !waiting.includes(one) &&
+      !helpers.includes(one) &&
+      !SKIP.has(one.name) &&
+      callsTo(script, one, names) &&
+      waiting.every((by) => !isWithin(one, by) || handedOutBy(script, by).includes(one)),
   )
   const all = [...waiting, ...releasing, ...callers, ...shape.helpers]
   return {
@@ -82,6 +97,11 @@ export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | u
   }
 }
 
+/** Whoever asks an iterator for its next item waits for that, and not for a turn. */
+function canWait({ name }: CodeBlock): boolean {
+  return !SKIP.has(name) && name !== 'next'
+}
+
 /** The method of a class that a function is, or is written in. */
 function methodAround(block: CodeBlock, home: CodeBlock): CodeBlock {
   let method = block
@@ -95,10 +115,34 @@ function touches(script: ScriptText, block: CodeBlock, mentions: readonly RegExp
   return mentions.some((re) => re.test(script.code(block)))
 }
 
-/** Does the code of a function call one of these, as a function or as a method? */
-export function callsTo(script: ScriptText, block: CodeBlock, names: readonly string[]): boolean {
+/**
+ * Does the code of a function call one of these, as a function or as a method?
+ *
+ * @param without functions in it whose code does not count
+ */
+export function callsTo(
+  script: ScriptText,
+  block: CodeBlock,
+  names: readonly string[],
+  without: readonly CodeBlock[] = [],
+): boolean {
   if (names.length === 0) return false
-  return new RegExp(`(?:^|[^\\w$])(?:${names.map(escaped).join('|')})(?:\\?\\.)?\\s*\\(`).test(inner(script, block))
+  let code = inner(script, block)
+  for (const { from, end } of without) {
+    code = code.slice(0, from - block.start) + ' '.repeat(end - from) + code.slice(end - block.start)
+  }
+  return new RegExp(`(?:^|[^\\w$])(?:${names.map(escaped).join('|')})(?:\\?\\.)?\\s*\\(`).test(code)
+}
+
+/** Functions in the code of a waiting one that its caller gets, and runs when it likes: what gives back. */
+function handedOutBy(script: ScriptText, waiting: CodeBlock): CodeBlock[] {
+  const resolvers = resolversIn(inner(script, waiting)).map(escaped)
+  const to = new RegExp(
+    `(?:\\breturn|(?<![\\w$.])(?:${['(?!)', ...resolvers].join('|')})\\s*\\()\\s*\\(?\\s*(?:\\{[^{}]*)?$`,
+  )
+  return [...blocksOf(waiting)].filter(
+    (one) => one !== waiting && one.kind === 'function' && to.test(script.plain.slice(waiting.start, one.from)),
+  )
 }
 
 /**
@@ -212,6 +256,9 @@ function storesOf(code: string, names: readonly string[], variables: boolean): s
   for (const match of code.matchAll(
     new RegExp(`([\\w$#]+)(?:\\([^()]*\\)|\\[[^\\]]*\\])?[?!]?\\.${STORE}\\s*\\([^;]*?(?<![.\\w$])(?:${any})\\b`, 'g'),
   )) {
+    const name = /[\w$]+$/.exec(match[0])![0]
+    // It is made in a function that is put there, and is nobody else's.
+    if (new RegExp(`new\\s+Promise\\s*\\(\\s*(?:async\\s*)?\\(?\\s*${escaped(name)}\\b`).test(match[0])) continue
     states.add(match[1]!)
   }
   const assign = new RegExp(
@@ -228,49 +275,34 @@ function storesOf(code: string, names: readonly string[], variables: boolean): s
   return [...states]
 }
 
-/** Fields, variables or maps whose promise this code waits for and into which it puts another one. */
-function chainStates(code: string): string[] {
-  const states = new Set<string>()
-  const writes = new Set<string>()
-  for (const match of code.matchAll(/(^|[^\w$.#])((?:this\.|[\w$]+\.)*[\w$#]+(?:\[[^\]]*\])?)\s*=(?![=>])/g)) {
-    const before = code.slice(0, (match.index ?? 0) + match[1]!.length)
-    const path = match[2]!
-    if (/\b(?:const|let|var)\s+$/.test(before) || (!/[.[]/.test(path) && isLocal(code, path))) continue
-    writes.add(path)
-  }
-  for (const match of code.matchAll(/((?:this\.|[\w$]+\.)*[\w$#]+)\.set\s*\(/g)) writes.add(`${match[1]!}.get(`)
-  for (const path of writes) {
-    const read = `${escaped(path)}${/[\w$]$/.test(path) ? '(?![\\w$])' : ''}`
-    const direct = new RegExp(`\\bawait\\s+\\(?\\s*${read}|${read}[^;=]{0,80}?\\.(?:then|finally)\\s*\\(`)
-    const kept = new RegExp(`(?:const|let|var)\\s+([\\w$]+)\\s*=\\s*(?:await\\s+)?\\(?\\s*${read}`, 'g')
-    let waits = direct.test(code)
-    for (const match of code.matchAll(kept)) {
-      const local = escaped(match[1]!)
-      waits ||= new RegExp(
-        `\\bawait\\s+${local}\\b|\\b${local}\\??\\.(?:then|finally)\\s*\\(|\\b(?:all|allSettled|race)\\(\\[?[^;]*\\b${local}\\b`,
-      ).test(code)
-    }
-    if (waits) states.add(lastName(path.replace(/\.get\($/, '')))
-  }
-  return [...states]
-}
-
-function isLocal(code: string, name: string): boolean {
-  return new RegExp(`\\b(?:const|let|var)\\s+(?:[\\w$]+\\s*,\\s*)*${escaped(name)}\\b`).test(code)
-}
-
-/** Innermost functions in which something is taken from where the waiting ones are stored. */
+/**
+ * Innermost functions in which something is taken from where the waiting ones are stored.
+ *
+ * @param one only what takes a single one of them
+ */
 function takersOf(
   script: ScriptText,
   states: readonly string[],
   has: (one: CodeBlock) => boolean,
   within: CodeBlock,
+  one = false,
 ): CodeBlock[] {
-  const any = states.map(escaped).join('|')
-  const take = new RegExp(
-    `(?<![\\w$])(?:${any})(?:\\([^()]*\\)|\\[[^\\]]*\\])?[?!]?\\.${TAKE}\\s*\\(|\\bof\\s+[^;{]*?(?<![\\w$])(?:${any})\\b|(?<![\\w$])(?:${any})\\[[^\\]]*\\]|=\\s*(?:this\\.)?(?:${any})\\s*[;,]|(?<![\\w$])(?:${any})\\??\\.?\\(|(?<![\\w$])(?:${any})\\??\\.resolve\\b`,
-    'g',
-  )
+  const any = `(?<![\\w$])(?:${states.map(escaped).join('|')})`
+  const held = `${any}(?:\\([^()]*\\)|\\[[^\\]]*\\])?[?!]?\\.`
+  const single = [
+    `${held}(?!splice\\(\\s*0\\s*\\))${TAKE_ONE}\\s*\\(`,
+    `${held}values\\(\\)\\s*\\.next\\(`,
+    `${any}\\[[^\\]]*\\]`,
+    `${any}\\??\\.?\\(`,
+    `${any}\\??\\.resolve\\b`,
+    `\\[[^\\]]*\\]\\s*=\\s*(?:this\\.)?${any}`,
+  ]
+  const all = [
+    `${held}(?:splice|${TAKE_ALL})\\s*\\(`,
+    `\\bof\\s+[^;{]*?${any}\\b`,
+    `=\\s*(?:this\\.)?${any}[ \\t]*(?:[;,]|\\n|$)`,
+  ]
+  const take = new RegExp((one ? single : [...single, ...all]).join('|'), 'g')
   const found = new Set<CodeBlock>()
   const code = script.plain.slice(within.from, within.end)
   for (const match of code.matchAll(take)) {
@@ -283,6 +315,14 @@ function takersOf(
     if (block !== null && has(block) && !SKIP.has(block.name)) found.add(block)
   }
   return [...found]
+}
+
+/** Who asks again once it is woken. */
+function asksAgain(script: ScriptText, waiting: readonly CodeBlock[]): boolean {
+  return waiting.some((one) => {
+    const code = inner(script, one)
+    return /\bwhile\s*\(|\bfor\s*\(\s*;/.test(code) || (one.name !== '' && callsTo(script, one, [one.name]))
+  })
 }
 
 /** A function that is handed out: the caller decides when it runs. */
@@ -320,22 +360,4 @@ function siblingNamed(block: CodeBlock, name: string): CodeBlock | undefined {
       if (candidate.kind === 'function' && candidate.name === name) return candidate
   }
   return undefined
-}
-
-function lastName(path: string): string {
-  return (
-    path
-      .match(/[\w$#]+/g)
-      ?.filter((part) => part !== 'this')
-      .at(-1) ?? path
-  )
-}
-
-function word(name: string): RegExp {
-  return new RegExp(`(?<![\\w$])${escaped(name)}(?![\\w$])`)
-}
-
-/** For use inside a regular expression. */
-export function escaped(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
 }

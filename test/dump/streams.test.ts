@@ -41,6 +41,7 @@ describe('a wait for a stream', () => {
     ['is destroyed', stream('Writable', { destroyed: true, closed: true, writable: stuck }), 'drain', 'destroyed'],
     ['is corked', stream('Writable', { writable: writable({ length: 3, corked: true }) }), 'finish', 'corked'],
     ['never calls back', stream('Writable', { writable: stuck }), 'drain', 'not-taken'],
+    ['is ended and not finished', stream('Writable', { writable: writable({ ended: true }) }), 'finish', 'final'],
     ['is never ended', stream('Writable', { writable: writable() }), 'finish', 'not-ended'],
     [
       'is never ended and read',

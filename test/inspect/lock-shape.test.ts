@@ -36,7 +36,7 @@ test('the stored function may be wrapped in an object or another function, or be
     'const d = new Deferred(); this.q.unshift(d); return d.promise;',
   ]
   for (const body of waiting) {
-    const code = `class Sem { async take(key) { ${body} } give() { for (const one of this.q) one(); } }`
+    const code = `class Sem { async take(key) { ${body} } give() { const [one] = this.q; one(); } }`
     expect(lock(code, 'take'), body).toEqual(['Sem', 'queue', ['take'], ['give']])
   }
 })
@@ -91,4 +91,61 @@ test('a function that calls what it was given is known, also through a helper', 
   const script = new ScriptText('/a.js', code)
   const calls = [...blocksOf(script.root)].filter((one) => one.name !== '' && callsBack(script, one))
   expect(calls.map(({ name }) => name)).toEqual(['enqueue', 'run', 'limit', 'keyed'])
+})
+
+test('who awaits what a method of a stored object gives does not wait for the object', () => {
+  const bodies = [
+    'gateway = new Gateway(); await gateway.started();',
+    'gateway = new Gateway(); gateway.started().then(done);',
+    'gateway = make(); const up = gateway.started(); await up;',
+    'this.db = open(); await this.db.ready;',
+    'this.all.set(key, make()); await this.all.get(key).up();',
+  ]
+  for (const body of bodies)
+    expect(lock(`let gateway; async function start() { ${body} }`, 'start'), body).toBeUndefined()
+})
+
+test('several that wait for one promise which is made where there is none wait for no turn', () => {
+  const memos = [
+    'let p = this.m.get(k); if (p === undefined) { p = load(k); this.m.set(k, p); } return await p;',
+    'let p = this.m.get(k); if (!p) { p = load(k); this.m.set(k, p); } return (await p);',
+    'const p = this.m.get(k); if (p) return await p; const made = load(k); this.m.set(k, made); return await made;',
+    'if (this.m.has(k)) return await this.m.get(k); const made = load(k); this.m.set(k, made); return await made;',
+    'if (!this.p) this.p = load(k); return await this.p;',
+    'if (this.p) return this.p; this.p = load(k); await this.p;',
+  ]
+  for (const body of memos) expect(lock(`class Memo { async get(k) { ${body} } }`, 'get'), body).toBeUndefined()
+})
+
+test('where all that wait are let go at once there is no turn, unless they ask again', () => {
+  const wake = 'flush() { const now = this.q; this.q = []; for (const one of now) one(); }'
+  const waits = 'await new Promise((resolve) => this.q.push(resolve));'
+  expect(lock(`class Batch { async load() { ${waits} } ${wake} }`, 'load')).toBeUndefined()
+  expect(
+    lock(`class Event { async load() { ${waits} } emit() { this.q.forEach((go) => go()) } }`, 'load'),
+  ).toBeUndefined()
+  expect(lock(`class Lost { async load() { ${waits} } }`, 'load')).toBeUndefined()
+  expect(
+    lock(`class Gate { async take() { while (this.taken) ${waits} this.taken = true } ${wake} }`, 'take')?.[1],
+  ).toBe('queue')
+  expect(
+    lock(`class Feed { next() { return new Promise((go) => this.q.push(go)) } put() { this.q.shift()() } }`, 'next'),
+  ).toBeUndefined()
+})
+
+test('what a lock hands out gives back, and what it runs itself does not', () => {
+  const free = '#free() { const next = this.q.shift(); if (next) next(); else this.taken = false; }'
+  const executor = `class Gate { lock() { return new Promise((resolve) => {
+    const give = () => resolve(() => this.#free());
+    if (this.taken) this.q.push(give); else { this.taken = true; give(); } }); } ${free} }`
+  expect(lock(executor, 'lock')).toEqual(['Gate', 'queue', ['lock'], ['#free']])
+  const returned = `class Gate { async lock() { if (this.taken) await new Promise((r) => this.q.push(r)); this.taken = true;
+    return () => this.#free(); } ${free} }`
+  expect(lock(returned, 'lock')).toEqual(['Gate', 'queue', ['lock'], ['#free']])
+})
+
+test('a resolve function that is made in what is put somewhere is not put there', () => {
+  const code = `class Importer { run(queue) { queue.add(async () => { await new Promise((tick) => setImmediate(tick)); });
+    return queue.onIdle(); } stop(queue) { queue.shift(); } }`
+  expect(lock(code, 'run')).toBeUndefined()
 })
