@@ -4,10 +4,11 @@ export function isLocal(code: string, name: string): boolean {
   return new RegExp(`\\b(?:const|let|var)\\s+(?:[\\w$]+\\s*,\\s*)*${escaped(name)}\\b`).test(code)
 }
 
-/** `waiting` of `this.waiting`. */
+/** `waiting` of `this.waiting` and of `waiting[next++]`. */
 export function lastName(path: string): string {
   return (
     path
+      .replace(/(?:\[[^\]]*\])+$/, '')
       .match(/[\w$#]+/g)
       ?.filter((part) => part !== 'this')
       .at(-1) ?? path

@@ -63,7 +63,8 @@ export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | u
   const isChain = shape.style === 'chain'
   const takers = isChain ? [] : takersOf(script, shape.states, has, home ?? scope)
   // Where all that wait are let go at once, or nobody is ever, there are no turns: a batch, an event, an answer.
-  const turns = isChain || takersOf(script, shape.states, has, home ?? scope, true).length > 0
+  const allStates = [...new Set(waiting.flatMap((one) => shapeOf(script, one)?.states ?? []))]
+  const turns = isChain || takersOf(script, allStates, has, home ?? scope, true).length > 0
   if (!turns && (takers.length === 0 || !asksAgain(script, waiting))) return undefined
   const releasing = takers.filter((one) => !waiting.includes(one))
   // A helper that the waiting functions call too lets nobody go by itself: those who call it for that do.
@@ -297,16 +298,17 @@ function takersOf(
     `${any}\\??\\.resolve\\b`,
     `\\[[^\\]]*\\]\\s*=\\s*(?:this\\.)?${any}`,
   ]
-  const all = [
-    `${held}(?:splice|${TAKE_ALL})\\s*\\(`,
-    `\\bof\\s+[^;{]*?${any}\\b`,
-    `=\\s*(?:this\\.)?${any}[ \\t]*(?:[;,]|\\n|$)`,
-  ]
-  const take = new RegExp((one ? single : [...single, ...all]).join('|'), 'g')
+  const alias = `(?<alias>=\\s*(?:this\\.)?${any}[ \\t]*(?:[;,]|\\n|$))`
+  const renewed = new RegExp(`${any}\\s*=\\s*(?:\\[\\s*\\]|\\{\\s*\\}|new\\s+(?:Set|Map|Array)\\b)`)
+  const all = [`${held}(?:splice|${TAKE_ALL})\\s*\\(`, `\\bof\\s+[^;{]*?${any}\\b`]
+  const take = new RegExp([...single, alias, ...(one ? [] : all)].join('|'), 'g')
   const found = new Set<CodeBlock>()
   const code = script.plain.slice(within.from, within.end)
   for (const match of code.matchAll(take)) {
-    let block = functionAt(script.root, within.from + match.index)
+    const at = within.from + match.index
+    let block = functionAt(script.root, at)
+    // A list is taken as a whole where a new one takes its place; else it is a variable with the one that waits.
+    if (one && match.groups?.alias && block && renewed.test(script.plain.slice(at, block.end))) continue
     // `for (const next of queue) next()` in a callback without a name is its function's doing.
     while (block !== null && block.name === '' && functionAbove(block) !== null && has(functionAbove(block)!)) {
       if (isReturned(script, block)) break

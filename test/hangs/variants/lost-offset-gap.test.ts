@@ -1,4 +1,4 @@
-// expect: {"id":"lost-offset-gap","class":"lost-promise","test":"reads its own writes","kind":"hang","mustMention":["offset"],"culprit":"lost-offset-gap.test.ts:37","accept":["lost-offset-gap.test.ts:10","lost-offset-gap.test.ts:46"]}
+// expect: {"id":"lost-offset-gap","class":"lost-promise","test":"reads its own writes","kind":"hang","mustMention":["offset"],"culprit":"lost-offset-gap.test.ts:10","accept":["lost-offset-gap.test.ts:37","lost-offset-gap.test.ts:46"]}
 // A follower lets callers wait for an offset of the log; one append is given a number that was used already.
 import { expect, test } from 'vitest'
 
