@@ -61,6 +61,13 @@ const KINDS: Kind[] = [
     hint: 'check that the watched path is the one that is written to',
   },
   {
+    owner: /^Worker$/,
+    event: /^exit$/,
+    ofNode: true,
+    why: 'the thread still runs',
+    hint: 'see what keeps its event loop busy (a port that listens, a timer, a server), or end it with worker.terminate()',
+  },
+  {
     owner: /^(?:Worker|MessagePort|BroadcastChannel|MessageChannel)$/,
     ofNode: true,
     why: 'the other side is alive but has sent nothing',
@@ -72,6 +79,12 @@ const KINDS: Kind[] = [
     path: /^(?!.*(?:queue|wait|idle)).*$/i,
     why: 'the request was sent and no response has come',
     hint: 'see that every branch of the request handler ends its response',
+  },
+  {
+    owner: /Socket$/,
+    event: /^(?:end|close)$/,
+    ofNode: true,
+    why: 'the connection is open and its peer has not ended it',
   },
   { owner: /Socket$/, ofNode: true, why: 'the connection is open and its peer has neither sent nor ended anything' },
   {

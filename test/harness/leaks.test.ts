@@ -8,7 +8,7 @@ const files: Record<string, string> = {
   'kinds.test.ts': `
     import dgram from 'node:dgram'
     import { once } from 'node:events'
-    import { mkdtempSync, watch } from 'node:fs'
+    import { mkdtempSync, promises, watch } from 'node:fs'
     import http from 'node:http'
     import net from 'node:net'
     import { tmpdir } from 'node:os'
@@ -48,10 +48,14 @@ const files: Record<string, string> = {
     })
     test('three of a kind', () => { for (let i = 0; i < 3; i++) setInterval(() => {}, 1000) }) // 43
     test('a loop over an interval', () => { void (async () => { for await (const _ of every(50_000)) void _ })() }) // 44
-    test('a promise of a timer', async () => { await Promise.race([1, sleep(50_000)]) }) // 45`,
+    test('a promise of a timer', async () => { await Promise.race([1, sleep(50_000)]) }) // 45
+    test('a loop over a watcher', () => {
+      const folder = mkdtempSync(join(tmpdir(), 'harrow-test-watch-'))
+      void (async () => { for await (const _ of promises.watch(folder)) void _ })() // 48
+    })`,
   'healthy.test.ts': `
     import { once } from 'node:events'
-    import { watch, mkdtempSync, rmSync } from 'node:fs'
+    import { watch, mkdtempSync, promises, rmSync } from 'node:fs'
     import http from 'node:http'
     import { tmpdir } from 'node:os'
     import { join } from 'node:path'; import { setInterval as every, setTimeout as sleep } from 'node:timers/promises'
@@ -74,8 +78,12 @@ const files: Record<string, string> = {
       for await (const n of every(1, 7)) { expect(n).toBe(7); break }
       const stop = new AbortController()
       const loop = (async () => { for await (const _ of every(50_000, null, { signal: stop.signal })) void _ })()
+      const folder = mkdtempSync(join(tmpdir(), 'harrow-test-watch-'))
+      const watching = (async () => { for await (const _ of promises.watch(folder, { signal: stop.signal })) void _ })()
       stop.abort()
       await expect(loop).rejects.toThrow('aborted')
+      await expect(watching).rejects.toThrow('aborted')
+      rmSync(folder, { recursive: true })
       every(50_000)
     })
     test('gives up its promise of a timer', async () => {
@@ -141,6 +149,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
     ['three of a kind', 'Interval', [43]],
     ['a loop over an interval', 'Interval', [44]],
     ['a promise of a timer', 'Timeout', [45]],
+    ['a loop over a watcher', 'FSWatcher', [48]],
   ])('the test "%s" is named with its %s and the line', (title, kind, lines) => {
     const found = leaks('kinds.test.ts', title)
     expect(found.map((l) => [l.kind, l.class, l.created?.path, l.created?.line])).toEqual(
@@ -187,7 +196,7 @@ describe.each(['forks', 'threads'])('handles that outlive their test (%s)', (poo
   test("leaks: 'error' fails the very tests that leaked", () => {
     expect(error.run.code).toBe(1)
     const failed = [...error.status].filter(([, status]) => status === 'failed').map(([name]) => name)
-    expect(failed).toHaveLength(12)
+    expect(failed).toHaveLength(13)
     expect(error.status.get('kinds.test.ts > healthy')).toBe('passed')
     expect(error.assertions.get('kinds.test.ts > interval')?.failureMessages.join()).toMatch(
       /LeakError: "interval" left open: Interval \(every 1000 ms\).*kinds\.test\.ts:11/s,

@@ -94,7 +94,8 @@ function returned(facts: HangFacts): Verdict | undefined {
   }
 }
 
-const REQUEST = /Req(?:uest)?(?:Promise|Callback|Wrap)?$|^FileHandle$/
+/** Of the system; what a client asks a server for is another matter. */
+const REQUEST = /^(?!(?:Client|Http)?Request$)\w*Req(?:uest)?(?:Promise|Callback|Wrap)?$|^FileHandle$/
 
 /** What the kernel says of a call that the system has not answered: the thread of the pool that is in it. */
 function systemWords(facts: HangFacts, owner: string | undefined, requests: readonly string[]): string | undefined {

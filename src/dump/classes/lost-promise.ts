@@ -1,4 +1,5 @@
 import type { HeldBy } from '../../inspect/facts.ts'
+import type { WaitObject } from '../../inspect/wait-facts.ts'
 import { awaitedAt, statement } from '../awaited.ts'
 import { type Leaf, leavesOf, ownFrames } from '../chains.ts'
 import type { Frame, HangClass, HangFacts, Verdict } from '../facts.ts'
@@ -64,6 +65,16 @@ function forgotten(facts: HangFacts, leaf: Leaf): boolean {
 const OF_NODE =
   /(?:Server|Socket|Stream|Process|Wrap|Watcher|Session)$|^(?:Worker|MessagePort|BroadcastChannel|ClientRequest|IncomingMessage|ServerResponse|Readable|Writable|Duplex|Transform|PassThrough|Interface|process|globalThis|fetch|module loader)$/
 
+/** A class of the user's that is called like one of Node's, `FakeSocket`: no part of the system is behind it. */
+function isStandIn({ name, asyncIds, stream, server, child, worker, socket, request, handle }: WaitObject): boolean {
+  const parts = [stream, server, child, worker, socket, request, handle]
+  return (
+    /^(?!Client|Server|TLS|Http)\w+(?:Server|Socket)$/.test(name) &&
+    asyncIds.length === 0 &&
+    parts.every((one) => one === undefined)
+  )
+}
+
 /** An emitter of the program's own, and nothing is open in the worker that could run the code which emits. */
 function silent(facts: HangFacts, leaf: Leaf): boolean {
   const { resources, waitedFor } = facts
@@ -72,8 +83,9 @@ function silent(facts: HangFacts, leaf: Leaf): boolean {
   const emitters = new Set(leaf.heldBy.filter(({ event }) => event !== undefined).map(({ id }) => id))
   return leaf.heldBy.every((held) => {
     if (held.event === undefined && held.id !== undefined && emitters.has(held.id)) return true
-    if (held.event === undefined || held.fakeClock || held.behind || OF_NODE.test(held.owner)) return false
     const object = waitedFor?.objects.find(({ id }) => id === held.id)
+    if (held.event === undefined || held.fakeClock || held.behind) return false
+    if (OF_NODE.test(held.owner) && !(object && isStandIn(object))) return false
     if (object?.stream !== undefined || object?.server !== undefined || object?.child !== undefined) return false
     // A signal with a time limit, or one that follows others, fires by itself.
     return held.owner !== 'AbortSignal' || object?.signal?.driven === false

@@ -189,9 +189,11 @@ class HolderWalk {
       this.#from.set(promise, null)
       level.push(promise)
     }
-    // A listener for errors that `once` and its like add comes a level later, so that the awaited event is named.
+    // A listener for errors that stands beside another one comes two levels later, so that the awaited event is named: the
+    // one calls `reject` itself, the other a function that calls `resolve`.
     let late: [node: number, edge: number][] = []
-    for (let depth = 0; depth < MAX_DEPTH && level.length + late.length > 0; depth++) {
+    let soon: typeof late = []
+    for (let depth = 0; depth < MAX_DEPTH && level.length + late.length + soon.length > 0; depth++) {
       const next: number[] = []
       const later: typeof late = []
       // The list grows while it is walked: what belongs to promises themselves costs no step.
@@ -204,7 +206,8 @@ class HolderWalk {
         }
       }
       for (const [node, edge] of late) this.#step(node, edge, { level: next, next })
-      late = later
+      late = soon
+      soon = later
       if (this.#candidates.filter((candidate) => candidate.rank === 0).length >= MAX_HELD_BY) break
       level = next
     }

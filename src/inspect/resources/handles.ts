@@ -96,7 +96,7 @@ interface HandleRecord {
  * and broadcast channels, watchers, file handles, and descriptors from `fs.openSync`.
  *
  * Not seen: what code made that took its own copy of a function before this call (Node itself does for its timers), what
- * addons make, `setImmediate` and `scheduler` of `timers/promises`, `fs.promises.watch`, `immediate`s, and other realms (`node:vm`).
+ * addons make, `setImmediate` and `scheduler` of `timers/promises`, `immediate`s, and other realms (`node:vm`).
  *
  * A request of `fetch` shows as a `Socket` while it waits for its answer, made by the latest request that it serves; its idle
  * connections do not keep the process alive, nor do those of an `http.Agent`.

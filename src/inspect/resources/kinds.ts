@@ -90,30 +90,42 @@ export const timerKind: HandleKind = {
   },
 }
 
-/** Values of `setInterval` of `timers/promises`, whose timer is Node's own. */
-export class IntervalValues {
-  readonly ms: unknown
+/** An async iterator that is open from its first value until its loop is left. */
+export class AsyncValues {
   readonly ref: boolean
   readonly signal: AbortSignal | undefined
   ended = false
 
-  constructor(ms: unknown, ref: boolean, signal: AbortSignal | undefined) {
-    this.ms = ms
+  constructor(ref: boolean, signal: AbortSignal | undefined) {
     this.ref = ref
     this.signal = signal
   }
 }
 
-export const intervalValuesKind: HandleKind = {
-  name: () => 'Interval',
+/** Values of `setInterval` of `timers/promises`, whose timer is Node's own. */
+export class IntervalValues extends AsyncValues {
+  readonly ms: unknown
+
+  constructor(ms: unknown, ref: boolean, signal: AbortSignal | undefined) {
+    super(ref, signal)
+    this.ms = ms
+  }
+}
+
+const valuesKind = (name: string, what: HandleKind['what']): HandleKind => ({
+  name: () => name,
   phase: (thing) => {
-    const { ended, signal } = thing as IntervalValues
+    const { ended, signal } = thing as AsyncValues
     return ended || signal?.aborted ? 'closed' : 'open'
   },
-  ref: (thing) => (thing as IntervalValues).ref,
-  what: (thing) => `every ${(thing as IntervalValues).ms ?? 1} ms, until its loop is left or its signal aborted`,
+  ref: (thing) => (thing as AsyncValues).ref,
+  what: (thing, note) => `${what(thing, note)}, until its loop is left or its signal aborted`,
   own: true,
-}
+})
+
+export const intervalValuesKind = valuesKind('Interval', (thing) => `every ${(thing as IntervalValues).ms ?? 1} ms`)
+/** Of `fs.promises.watch`. */
+export const watchValuesKind = valuesKind('FSWatcher', (_, { detail }) => detail)
 
 /** `setTimeout` of `timers/promises`, whose timer nobody sees; that it is over is known by the clock. */
 export class PromisedTimeout {

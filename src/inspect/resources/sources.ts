@@ -11,6 +11,7 @@ import workerThreads from 'node:worker_threads'
 import { monotonic } from '../../process/clean.ts'
 import { isLoaded } from '../loaded.ts'
 import {
+  AsyncValues,
   channelKind,
   childKind,
   descriptorKind,
@@ -30,6 +31,7 @@ import {
   udpKind,
   unixSocketKind,
   watchKind,
+  watchValuesKind,
   workerKind,
 } from './kinds.ts'
 import type { Callable, Patches } from './patches.ts'
@@ -138,7 +140,7 @@ function timerSources(patches: Patches, sink: HandleSink): void {
   intervalSources(patches, sink, budget)
 }
 
-/** Of a function of `timers/promises`. */
+/** Of a function that gives a promise or an async iterator. */
 function optionsOf(options: unknown): [ref: boolean, signal: AbortSignal | undefined] {
   const signal = plainProperty(options, 'signal')
   return [plainProperty(options, 'ref') !== false, signal instanceof NodeAbortSignal ? signal : undefined]
@@ -152,29 +154,34 @@ function intervalSources(patches: Patches, sink: HandleSink, budget: StackBudget
   patches.wrap([timersPromises], 'setInterval', (original, self, args, wrapper) => {
     const values = Reflect.apply(original, self, args)
     if (typeof values !== 'object' || values === null) return values
-    const stack = budget.take(wrapper)
     const interval = new IntervalValues(args[0], ...optionsOf(args[2]))
-    let begun = false
-    const watch = (name: string, then: () => void): void => {
-      const method = (values as Record<string, unknown>)[name]
-      if (typeof method !== 'function') return
-      const value = (...given: unknown[]): unknown => {
-        then()
-        return Reflect.apply(method, values, given)
-      }
-      Object.defineProperty(values, name, { value, configurable: true, writable: true })
-    }
-    const end = (): void => {
-      interval.ended = true
-    }
-    watch('next', () => {
-      if (!begun && !interval.ended) sink.made(intervalValuesKind, interval, NO_DETAIL, stack)
-      begun = true
-    })
-    watch('return', end)
-    watch('throw', end)
+    const stack = budget.take(wrapper)
+    watchValues(values, interval, () => sink.made(intervalValuesKind, interval, NO_DETAIL, stack))
     return values
   })
+}
+
+/** @param begun called when the first value is asked for */
+function watchValues(values: object, state: AsyncValues, begun: () => void): void {
+  let isBegun = false
+  const watch = (name: string, then: () => void): void => {
+    const method = (values as Record<string, unknown>)[name]
+    if (typeof method !== 'function') return
+    const value = (...given: unknown[]): unknown => {
+      then()
+      return Reflect.apply(method, values, given)
+    }
+    Object.defineProperty(values, name, { value, configurable: true, writable: true })
+  }
+  const end = (): void => {
+    state.ended = true
+  }
+  watch('next', () => {
+    if (!isBegun && !state.ended) begun()
+    isBegun = true
+  })
+  watch('return', end)
+  watch('throw', end)
 }
 
 function netSources(patches: Patches, sink: HandleSink): void {
@@ -348,6 +355,15 @@ function watchSources(patches: Patches, sink: HandleSink): void {
     } finally {
       parts = outer
     }
+  })
+  patches.wrap([fs.promises], 'watch', (original, self, args, wrapper) => {
+    const values = Reflect.apply(original, self, args)
+    if (typeof values !== 'object' || values === null) return values
+    const [, signal] = optionsOf(args[1])
+    const state = new AsyncValues(plainProperty(args[1], 'persistent') !== false, signal)
+    const stack = new RawStack(wrapper)
+    watchValues(values, state, () => sink.made(watchValuesKind, state, { detail: textOf(args[0]) }, stack))
+    return values
   })
   patches.wrap([fs], 'watchFile', (original, self, args, wrapper) => {
     const watcher = Reflect.apply(original, self, args) as object
