@@ -86,7 +86,11 @@ const KINDS: Kind[] = [
     ofNode: true,
     why: 'the connection is open and its peer has not ended it',
   },
-  { owner: /Socket$/, ofNode: true, why: 'the connection is open, and its peer has sent nothing more and not ended it' },
+  {
+    owner: /Socket$/,
+    ofNode: true,
+    why: 'the connection is open, and its peer has sent nothing more and not ended it',
+  },
   {
     owner: /^(?:Timeout|Interval|Timer|Immediate|TimersList)$/,
     why: 'a timer is still pending: either it is far away, or it repeats and finds its condition false every time',
