@@ -65,7 +65,7 @@ export function primitiveOf(script: ScriptText, block: CodeBlock): Primitive | u
   // Where all that wait are let go at once, or nobody is ever, there are no turns: a batch, an event, an answer.
   const allStates = [...new Set(waiting.flatMap((one) => shapeOf(script, one)?.states ?? []))]
   const turns = isChain || takersOf(script, allStates, has, home ?? scope, true).length > 0
-  if (!turns && (takers.length === 0 || !asksAgain(script, waiting))) return undefined
+  if (!turns && !(takers.length === 0 ? marksTaken(script, waiting) : asksAgain(script, waiting))) return undefined
   const releasing = takers.filter((one) => !waiting.includes(one))
   // A helper that the waiting functions call too lets nobody go by itself: those who call it for that do.
   const helpers = releasing.filter(
@@ -317,6 +317,18 @@ function takersOf(
     if (block !== null && has(block) && !SKIP.has(block.name)) found.add(block)
   }
   return [...found]
+}
+
+/** Who waits only where something says that it is taken, and says so itself: a lock, though nobody has written how to give it back. */
+function marksTaken(script: ScriptText, waiting: readonly CodeBlock[]): boolean {
+  return waiting.some((one) => {
+    const code = inner(script, one)
+    return [...code.matchAll(/\b(?:if|while)\s*\(([^{}]*?)\)/g)].some(([, condition]) =>
+      (condition!.match(/(?:this\.)?[\w$#]+/g) ?? []).some((name) =>
+        new RegExp(`(?<![\\w$.#])${escaped(name)}\\s*(?:=(?![=>])|\\+\\+|--|[+-]=)`).test(code),
+      ),
+    )
+  })
 }
 
 /** Who asks again once it is woken. */

@@ -249,7 +249,11 @@ describe.each(BACKENDS)('who cancelled whom, on %s', (backend) => {
             }),
           )
           expect(error).toBeInstanceOf(TransportClosed)
-          await eventually('its call has ended', () => existsSync(`${folder}/seen`))
+          // It is there before it is written.
+          await eventually(
+            'its call has ended',
+            () => existsSync(`${folder}/seen`) && readFileSync(`${folder}/seen`, 'utf8') !== '',
+          )
           expect(readFileSync(`${folder}/seen`, 'utf8')).toMatch(
             /^ContextCancelled true the channel to other, .* gone$/m,
           )

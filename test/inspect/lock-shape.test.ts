@@ -133,6 +133,18 @@ test('where all that wait are let go at once there is no turn, unless they ask a
   ).toBeUndefined()
 })
 
+test('a lock that nobody can give back is one where it marks itself as taken', () => {
+  const wait = 'await new Promise((resolve) => this.q.push(resolve));'
+  expect(lock(`class L { async take() { if (this.taken) ${wait} this.taken = true; } }`, 'take')).toEqual([
+    'L',
+    'queue',
+    ['take'],
+    [],
+  ])
+  expect(lock(`class L { async take() { if (this.n >= this.max) { ${wait} } this.n++; } }`, 'take')?.[1]).toBe('queue')
+  expect(lock(`class Log { async reached(n) { if (this.at >= n) return; ${wait} } }`, 'reached')).toBeUndefined()
+})
+
 test('what a lock hands out gives back, and what it runs itself does not', () => {
   const free = '#free() { const next = this.q.shift(); if (next) next(); else this.taken = false; }'
   const executor = `class Gate { lock() { return new Promise((resolve) => {
