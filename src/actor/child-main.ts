@@ -101,8 +101,8 @@ async function live(boot: ChildBoot, scope: Scope): Promise<number> {
     inbox.open(link)
     await actor.ended
     await endActor(actor)
-    // Closing one by one what the process has open costs more than all the rest of its end.
     if (boot.ownProcess && !link.connected) tidyAfter(parent)
+    // Closing one by one what the process has open costs more than all the rest of its end.
     if (link.connected && !(boot.ownProcess && link.leave())) await link.close(actor.vars.deadlines.linkDrain)
     return 0
   } finally {
