@@ -4,7 +4,8 @@
  *
  * Also relied on, in the worker: `TestRunner.prototype` (`__setTraces`, `onBeforeRunSuite`, `onAfterRunSuite`,
  * `onBeforeRunTask`, `runTask`, the `_deadline` of bounded sections), the global symbol of its own timers, `runner.trace` and its span names
- * (`harness/worker/tracker.ts`); birpc's message format in `harness/pool/rpc.ts`.
+ * (`harness/worker/tracker.ts`), what it notes on `aroundEach` and `aroundAll`
+ * (`harness/worker/around-hooks.ts`); birpc's message format in `harness/pool/rpc.ts`.
  */
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'

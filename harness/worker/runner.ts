@@ -3,6 +3,21 @@
 import type { Section, WorkerState } from '../protocol.ts'
 import type { Overdue } from './deadline-watch.ts'
 
+/** Names of vitest's trace spans that are hooks of one test, with the hook's name. */
+export const TEST_HOOKS: Record<string, string> = {
+  'test.beforeEach': 'beforeEach',
+  'test.afterEach': 'afterEach',
+  'test.cleanup': 'beforeEach cleanup',
+  'test.onFinished': 'onTestFinished',
+  'test.onFailed': 'onTestFailed',
+}
+/** The same of a suite. */
+export const SUITE_HOOKS: Record<string, string> = {
+  'suite.beforeAll': 'beforeAll',
+  'suite.afterAll': 'afterAll',
+  'suite.cleanup': 'beforeAll cleanup',
+}
+
 /** The parts of vitest's task that we read. */
 export interface Task {
   id: string
@@ -35,7 +50,7 @@ export interface Runner {
 export interface RunnerClass {
   prototype: object
   getTestFn(test: Task): (() => unknown) | undefined
-  getSuiteHooks?(suite: Suite): { aroundEach?: unknown[] } | undefined
+  getSuiteHooks?(suite: Suite): { aroundEach?: unknown[]; aroundAll?: unknown[] } | undefined
 }
 
 export interface TrackerEvents {

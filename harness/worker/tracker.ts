@@ -5,26 +5,22 @@
  */
 import type { FinishedTest, RunningTest, Scope, Section, WorkerPhase, WorkerState } from '../protocol.ts'
 import { collectOwner, hookOwner, testOwner } from '../protocol.ts'
+import { type AroundEvents, watchAroundHooks } from './around-hooks.ts'
 import { currentConcurrent, runConcurrent } from './concurrent.ts'
 import { type BoundedSection, watchDeadlines } from './deadline-watch.ts'
 import { now, setImmediate } from './globals.ts'
 import { harrowOwner } from './owner.ts'
-import type { Runner, RunnerClass, Suite, Task, Trace, TrackerEvents } from './runner.ts'
+import {
+  type Runner,
+  type RunnerClass,
+  SUITE_HOOKS,
+  type Suite,
+  type Task,
+  TEST_HOOKS,
+  type Trace,
+  type TrackerEvents,
+} from './runner.ts'
 import { leaveVitestTimers } from './safe-timers.ts'
-
-/** Names of vitest's trace spans that are hooks of one test, with the hook's name. */
-const TEST_HOOKS: Record<string, string> = {
-  'test.beforeEach': 'beforeEach',
-  'test.afterEach': 'afterEach',
-  'test.cleanup': 'beforeEach cleanup',
-  'test.onFinished': 'onTestFinished',
-  'test.onFailed': 'onTestFailed',
-}
-const SUITE_HOOKS: Record<string, string> = {
-  'suite.beforeAll': 'beforeAll',
-  'suite.afterAll': 'afterAll',
-  'suite.cleanup': 'beforeAll cleanup',
-}
 
 export class Tracker {
   readonly state: WorkerState = {
@@ -176,6 +172,7 @@ export class Tracker {
     wrap(prototype, 'onBeforeRunSuite', notes, function (this: Runner, suite) {
       adopt(this)
       const task = suite as Task
+      watchAroundHooks(tracker.#hooksOf?.(suite as Suite), tracker.#aroundEvents(task.id))
       if (tracker.#suites.at(-1) !== task.id) tracker.#suites.push(task.id)
       tracker.state.suite = task.id
     })
@@ -292,12 +289,40 @@ export class Tracker {
 
   /**
    * Behind the body and its hooks come fixtures, for which vitest has no limit, and with them the end of `aroundEach`,
-   * which has its own that we do not see, or the pause before a retry. Only fixtures are held to the teardown limit.
+   * which has its own, or the pause before a retry. Only fixtures are held to the teardown limit.
    */
   #afterBody(): void {
     const task = this.#tasks.get(this.state.running[0]!.id)
     const others = task !== undefined && (pausesBetweenTries(task) || this.#hasAroundEach(task.suite ?? task.file))
     this.#quietly(others ? 'test' : 'teardown', null)
+  }
+
+  /** Hooks around tests belong to their test, those around a suite to that. */
+  #aroundEvents(suite: string): AroundEvents {
+    return {
+      opened: (name, timeout) => {
+        const { running } = this.state
+        const one = running.length === 1
+        if (name === 'aroundAll') this.to('hook', name)
+        else if (one) this.#quietly('hook', name)
+        const owner = name === 'aroundAll' ? hookOwner(name, suite) : one ? testOwner(running[0]!.id) : null
+        const test = name === 'aroundEach' && one ? running[0]!.id : null
+        const section: Section = { test, hook: name, start: now(), timeout }
+        this.state.sections.push(section)
+        this.#change()
+        return {
+          closed: () => {
+            const at = this.state.sections.indexOf(section)
+            if (at < 0) return
+            this.state.sections.splice(at, 1)
+            if (this.state.hook === name) this.#quietly(name === 'aroundAll' ? 'between' : 'test', null)
+          },
+          overdue: () => this.#events.overdue(section, owner),
+        }
+      },
+      run: (name, body) =>
+        name === 'aroundAll' ? harrowOwner(hookOwner(name, suite), async () => await body()) : body(),
+    }
   }
 
   #hasAroundEach(suite: Suite): boolean {
