@@ -99,9 +99,10 @@ function describe(id: number, object: object, children: ReadonlySet<ChildProcess
   const stream = readStream(object)
   if (stream !== undefined) fact.stream = stream
   if (object instanceof Server) fact.server = serverFact(object)
-  // A readline interface is a wait for its input.
+  // A readline interface is a wait for its input, a worker of a cluster one for its process.
   const input = readField(object, 'input')
-  const child = childOf(object, children) ?? (isObject(input) ? childOf(input, children) : undefined)
+  const below = [object, input, readField(object, 'process')].filter(isObject)
+  const child = below.map((one) => childOf(one, children)).find((one) => one !== undefined)
   if (child !== undefined) fact.child = child
   if (object instanceof Worker) {
     const threadId = getter(Worker, object, 'threadId')
