@@ -1,7 +1,8 @@
 /**
  * `aroundEach` and `aroundAll` have a limit for what they do before and one for what they do after, kept by timers of vitest's that
  * nothing shows. So each such hook gets a wrapper that keeps these limits in its place, and fails as vitest would; vitest's own
- * are put off by the time that a look at the hang may take.
+ * are put off by the time that a look at the hang may take. One thing is not done that vitest does: the `signal` of the test is not
+ * aborted, for nothing outside of vitest can.
  */
 import type { BoundedSection } from './deadline-watch.ts'
 import { clearTimeout, setTimeout } from './globals.ts'

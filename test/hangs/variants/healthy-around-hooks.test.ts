@@ -1,4 +1,4 @@
-// expect: {"id":"healthy-around-hooks","kind":"healthy","test":null,"class":null}
+// expect: {"id":"healthy-around-hooks","class":"none","test":"one","culprit":null,"kind":"healthy","mustMention":[]}
 import { setTimeout as sleep } from 'node:timers/promises'
 import { aroundAll, aroundEach, describe, expect, test } from 'vitest'
 const seen: string[] = []
