@@ -308,17 +308,9 @@ export class Tracker {
         const owner = name === 'aroundAll' ? hookOwner(name, suite) : one ? testOwner(running[0]!.id) : null
         const test = name === 'aroundEach' && one ? running[0]!.id : null
         const section: Section = { test, hook: name, start: now(), timeout }
-        this.state.sections.push(section)
-        this.#change()
-        return {
-          closed: () => {
-            const at = this.state.sections.indexOf(section)
-            if (at < 0) return
-            this.state.sections.splice(at, 1)
-            if (this.state.hook === name) this.#quietly(name === 'aroundAll' ? 'between' : 'test', null)
-          },
-          overdue: () => this.#events.overdue(section, owner),
-        }
+        return this.#bounded(section, owner, () => {
+          if (this.state.hook === name) this.#quietly(name === 'aroundAll' ? 'between' : 'test', null)
+        })
       },
       run: (name, body) =>
         name === 'aroundAll' ? harrowOwner(hookOwner(name, suite), async () => await body()) : body(),
@@ -360,7 +352,13 @@ export class Tracker {
     const test = this.#entering?.id ?? (running.length === 1 ? running[0]!.id : null)
     const hook = inBody ? null : this.state.hook
     const owner = test !== null ? testOwner(test) : hook ? hookOwner(hook, this.state.suite) : this.owner()
-    const section: Section = { test, hook, start: now(), timeout }
+    return this.#bounded({ test, hook, start: now(), timeout }, owner, () => {
+      if (inBody && running.length === 1 && this.state.phase === 'test') this.#afterBody()
+    })
+  }
+
+  /** A stretch of code that has a limit: in the record until it is over. */
+  #bounded(section: Section, owner: string | null, over: () => void): BoundedSection {
     this.state.sections.push(section)
     this.#change()
     return {
@@ -368,10 +366,10 @@ export class Tracker {
         const at = this.state.sections.indexOf(section)
         if (at < 0) return
         this.state.sections.splice(at, 1)
-        if (inBody && running.length === 1 && this.state.phase === 'test') this.#afterBody()
+        over()
       },
       overdue: () => {
-        if (test !== null) this.#hung.add(test)
+        if (section.test !== null) this.#hung.add(section.test)
         return this.#events.overdue(section, owner)
       },
     }
